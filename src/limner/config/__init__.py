@@ -1,0 +1,182 @@
+"""Typed, frozen, strict configuration: what a run does, complete and resolved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError, model_validator
+
+from limner.config.overrides import Known, apply_overrides, explain, known_keys
+from limner.config.sections import (
+    DataSettings,
+    DiscriminatorSettings,
+    GeneratorSettings,
+    InferenceSettings,
+    ObjectiveSettings,
+    PatchSettings,
+    PixelSettings,
+    ResNetSettings,
+    Section,
+    TrainingSettings,
+    UNetSettings,
+    ValidationSettings,
+)
+from limner.errors import ConfigError
+
+__all__ = [
+    "Config",
+    "DataSettings",
+    "InferenceSettings",
+    "ObjectiveSettings",
+    "PatchSettings",
+    "PixelSettings",
+    "ResNetSettings",
+    "TrainingSettings",
+    "UNetSettings",
+    "ValidationSettings",
+    "differences",
+    "documented_keys",
+    "read_config",
+    "to_yaml",
+    "with_overrides",
+]
+
+
+class Config(Section):
+    """Everything that decides what a run computes."""
+
+    preset: str
+    """The preset that the run began with."""
+    seed: int = 0
+    """Decides initial weights, order of the data, augmentation and dropout."""
+    data: DataSettings = DataSettings()
+    """How pairs are found and prepared."""
+    generator: GeneratorSettings = UNetSettings()
+    """The network that translates."""
+    discriminators: tuple[DiscriminatorSettings, ...] = (PatchSettings(),)
+    """The networks that judge; an empty list trains without an adversary."""
+    objective: ObjectiveSettings = ObjectiveSettings()
+    """What the networks are asked for."""
+    training: TrainingSettings = TrainingSettings()
+    """How long, how fast, in what precision."""
+    validation: ValidationSettings = ValidationSettings()
+    """What is measured on held-out pairs during training."""
+    inference: InferenceSettings = InferenceSettings()
+    """How the generator is used once trained."""
+
+    @model_validator(mode="after")
+    def _contradictions(self) -> Config:
+        height, width = self.data.size
+        load = self.data.load_size
+        if load and self.data.mode == "resize_crop" and (load[0] < height or load[1] < width):
+            raise ValueError(
+                f"data.load_size={list(load)} is smaller than data.size={[height, width]}, which "
+                "is cropped from it: raise data.load_size or set data.mode=resize"
+            )
+        if not (self.discriminators or self.objective.l1 or self.objective.l2):
+            raise ValueError(
+                "nothing to learn from: give a discriminator, or a weight to objective.l1 or .l2"
+            )
+        if self.validation.best and self.validation.best not in self.validation.metrics:
+            raise ValueError(
+                f"validation.best={self.validation.best} is not among validation.metrics: add it"
+            )
+        generator = self.generator
+        if isinstance(generator, UNetSettings) and generator.depth is not None:
+            _check_divisible(self.data, 2**generator.depth)
+        elif isinstance(generator, ResNetSettings):
+            _check_divisible(self.data, 4)
+        for index, discriminator in enumerate(self.discriminators):
+            # n halvings, then two 4x4 convolutions of stride 1 that take one pixel each.
+            layers = discriminator.layers if isinstance(discriminator, PatchSettings) else 0
+            if layers and min(height, width) // 2**layers - 2 < 1:
+                raise ValueError(
+                    f"discriminators.{index}.layers={layers} leaves no patch of a "
+                    f"{height}x{width} picture: lower it or raise data.size"
+                )
+        return self
+
+
+def _check_divisible(data: DataSettings, multiple: int) -> None:
+    if data.mode == "none":
+        return  # sizes are the files' own; the scan of the data set looks at each
+    for side in data.size:
+        if side % multiple:
+            near = max(multiple, round(side / multiple) * multiple)
+            raise ValueError(
+                f"data.size={list(data.size)} does not divide by {multiple}, which this generator "
+                f"needs in training: set data.size={near} or lower generator.depth"
+            )
+
+
+def _validated(settings: dict[str, Any], *, origin: str) -> Config:
+    try:
+        return Config.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(explain(error, known_keys(Config), origin=origin)) from None
+
+
+def with_overrides(config: Config, overrides: list[str] | tuple[str, ...]) -> Config:
+    """Return `config` with `key=value` overrides applied, validated again.
+
+    Keys are dotted paths (`training.lr`, `discriminators.0.width`), values YAML. Changing the name
+    of a network gives it that network's own defaults.
+
+    Raises:
+        ConfigError: an unknown key (with the nearest known one), a wrong value, a contradiction.
+    """
+    if not overrides:
+        return config
+    settings = apply_overrides(config.model_dump(mode="json"), overrides, known_keys(Config))
+    return _validated(settings, origin="--set")
+
+
+def to_yaml(config: Config) -> str:
+    """Return the complete configuration as YAML that `read_config` reads back equal."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def read_config(path: Path) -> Config:
+    """Read and validate a configuration file.
+
+    Raises:
+        ConfigError: it is missing, not YAML, or holds unknown keys or wrong values.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing: a run's folder holds its config.yaml") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not readable YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path} holds no configuration: expected keys such as preset and data")
+    return _validated(settings, origin=str(path))
+
+
+def _flat(settings: object, prefix: str = "") -> dict[str, object]:
+    if isinstance(settings, dict) and settings:
+        items = settings.items()
+    elif isinstance(settings, list) and settings and isinstance(settings[0], dict):
+        items = ((str(index), value) for index, value in enumerate(settings))
+    else:
+        return {prefix[:-1]: settings}
+    flat: dict[str, object] = {}
+    for key, value in items:
+        flat |= _flat(value, f"{prefix}{key}.")
+    return flat
+
+
+def differences(old: Config, new: Config) -> dict[str, tuple[object, object]]:
+    """Return the dotted keys whose values differ, each with the old and the new value."""
+    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    keys = dict.fromkeys([*before, *after])
+    return {
+        key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)
+    }
+
+
+def documented_keys() -> list[Known]:
+    """Return every key with its default and meaning, in the order of the sections."""
+    return list(known_keys(Config).values())

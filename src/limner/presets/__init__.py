@@ -1,0 +1,31 @@
+"""Named configurations to start from: one file each, its docstring says what and at what cost."""
+
+from __future__ import annotations
+
+import importlib
+
+from limner.config import Config
+from limner.errors import unknown_name
+
+PRESETS = {
+    "pix2pix": "limner.presets.pix2pix",
+    "pix2pix-small": "limner.presets.pix2pix_small",
+}
+
+
+def preset(name: str) -> Config:
+    """Return the configuration of that name.
+
+    Raises:
+        ConfigError: no preset has that name; the message lists those that there are.
+    """
+    if name not in PRESETS:
+        raise unknown_name("preset", name, PRESETS)
+    return importlib.import_module(PRESETS[name]).PRESET
+
+
+def about(name: str) -> str:
+    """Return what a preset's file says of itself."""
+    if name not in PRESETS:
+        raise unknown_name("preset", name, PRESETS)
+    return (importlib.import_module(PRESETS[name]).__doc__ or "").strip()

@@ -1,0 +1,79 @@
+"""Imports point down only, as docs/design.md has it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import limner
+
+# From the ground up; modules of one row do not import each other.
+ROWS = [
+    {"errors", "files"},
+    {"networks", "losses", "data", "schedules", "config"},
+    {"inference", "objective", "presets"},
+    {"evaluation"},
+    {"training"},
+    {"transfer"},
+    {"export", "web", "experiments"},
+    {"cli"},
+    {"__main__"},
+]
+# The one way up that is not by a callback's file.
+REACHES_EVALUATION = {"training/callbacks.py"}
+ROOT = Path(limner.__file__).parent
+
+
+def room_of(path: Path) -> str:
+    relative = path.relative_to(ROOT)
+    return relative.parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "limner":
+            names = [f"limner.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names = [node.module or ""]
+        else:
+            continue
+        rooms |= {name.split(".")[1] for name in names if name.startswith("limner.")}
+    return rooms - {"__version__"}
+
+
+def test_imports_point_down_only() -> None:
+    height = {room: level for level, rooms in enumerate(ROWS) for room in rooms}
+    wrong = []
+    for path in sorted(ROOT.rglob("*.py")):
+        room = room_of(path)
+        if room == "__init__":
+            continue  # the public face imports lazily from anywhere
+        for other in imported_rooms(path) - {room}:
+            if height[other] >= height[room]:
+                wrong.append(f"{path.relative_to(ROOT)} imports limner.{other}")
+            where = str(path.relative_to(ROOT))
+            if room == "training" and other == "evaluation" and where not in REACHES_EVALUATION:
+                wrong.append(f"{where} reaches evaluation without a callback")
+    assert wrong == []
+
+
+def test_every_file_stays_readable() -> None:
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in ROOT.rglob("*.py")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 250
+    }
+    assert long == {}
+
+
+def test_the_core_does_without_torchvision() -> None:
+    guilty = [
+        str(path.relative_to(ROOT))
+        for path in ROOT.rglob("*.py")
+        if "import torchvision" in path.read_text(encoding="utf-8")
+    ]
+    assert guilty == []
