@@ -1,0 +1,177 @@
+"""Losses: pure functions on logits and images, each with its equation.
+
+Logits are tensors of any shape, one number a patch; every loss is a mean over all of them, so
+that the number of patches does not weigh. Numbers of lower precision than float32 are raised to
+it first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from limner.errors import ConfigError
+
+
+def _raised(values: Tensor) -> Tensor:
+    """Return `values` in float32 at least: a mean of bfloat16 keeps two digits."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def _refuse_soft(label: float, name: str) -> None:
+    if label != 1.0:
+        raise ConfigError(
+            f"objective.real_label is {label}, but the {name} loss has no labels: "
+            "set it to 1, or objective.gan to vanilla or lsgan"
+        )
+
+
+def vanilla_d_real(logits: Tensor, label: float = 1.0) -> Tensor:
+    """-[y log s(x) + (1 - y) log(1 - s(x))], the first term of Goodfellow et al. 2014, equation 1.
+
+    x are logits, s the logistic function, y the label; written as softplus(-x) + (1 - y) x. A
+    label of 0.9 is the one-sided smoothing of Salimans et al. 2016, section 3.4.
+    """
+    logits = _raised(logits)
+    return (F.softplus(-logits) + (1 - label) * logits).mean()
+
+
+def vanilla_d_fake(logits: Tensor) -> Tensor:
+    """-log(1 - s(x)), the second term of Goodfellow et al. 2014, equation 1."""
+    return F.softplus(_raised(logits)).mean()
+
+
+def vanilla_g(logits: Tensor) -> Tensor:
+    """-log s(x), the form that does not saturate: Goodfellow et al. 2014, section 3."""
+    return F.softplus(-_raised(logits)).mean()
+
+
+def lsgan_d_real(logits: Tensor, label: float = 1.0) -> Tensor:
+    """(x - y)^2, Mao et al. 2017, equation 9 without its 1/2, which is left to the caller."""
+    return (_raised(logits) - label).square().mean()
+
+
+def lsgan_d_fake(logits: Tensor) -> Tensor:
+    """x^2, Mao et al. 2017, equation 9 without its 1/2."""
+    return _raised(logits).square().mean()
+
+
+def lsgan_g(logits: Tensor) -> Tensor:
+    """(x - 1)^2, Mao et al. 2017, equation 9 without its 1/2."""
+    return (_raised(logits) - 1).square().mean()
+
+
+def hinge_d_real(logits: Tensor, label: float = 1.0) -> Tensor:
+    """max(0, 1 - x), Lim and Ye 2017; Miyato et al. 2018, equation 16."""
+    _refuse_soft(label, "hinge")
+    return F.relu(1 - _raised(logits)).mean()
+
+
+def hinge_d_fake(logits: Tensor) -> Tensor:
+    """max(0, 1 + x), Lim and Ye 2017; Miyato et al. 2018, equation 16."""
+    return F.relu(1 + _raised(logits)).mean()
+
+
+def wasserstein_d_real(logits: Tensor, label: float = 1.0) -> Tensor:
+    """-x, Arjovsky et al. 2017, equation 2: the critic raises what is real."""
+    _refuse_soft(label, "wgan-gp")
+    return -_raised(logits).mean()
+
+
+def wasserstein_d_fake(logits: Tensor) -> Tensor:
+    """x, Arjovsky et al. 2017, equation 2."""
+    return _raised(logits).mean()
+
+
+def negative_mean_g(logits: Tensor) -> Tensor:
+    """-x: Miyato et al. 2018, equation 17 (hinge); Arjovsky et al. 2017, algorithm 1 (critic)."""
+    return -_raised(logits).mean()
+
+
+class RealLoss(Protocol):
+    """The discriminator's loss on real pictures; `label` is what it is told of them."""
+
+    def __call__(self, logits: Tensor, label: float = 1.0) -> Tensor:
+        """Return a scalar."""
+        ...
+
+
+@dataclass(frozen=True)
+class GanLoss:
+    """One adversarial game: two terms for the discriminator and one for the generator.
+
+    `threshold` is the logit above which the discriminator means "real", None where only
+    differences mean anything; `penalised` says that `gradient_penalty` belongs to it.
+    """
+
+    d_real: RealLoss
+    d_fake: Callable[[Tensor], Tensor]
+    g: Callable[[Tensor], Tensor]
+    threshold: float | None = 0.0
+    penalised: bool = False
+
+
+GAN_LOSSES: dict[str, GanLoss] = {
+    "vanilla": GanLoss(vanilla_d_real, vanilla_d_fake, vanilla_g),
+    "lsgan": GanLoss(lsgan_d_real, lsgan_d_fake, lsgan_g, threshold=0.5),
+    "hinge": GanLoss(hinge_d_real, hinge_d_fake, negative_mean_g),
+    "wgan-gp": GanLoss(
+        wasserstein_d_real, wasserstein_d_fake, negative_mean_g, threshold=None, penalised=True
+    ),
+}
+
+
+def gradient_penalty(
+    discriminator: Callable[[Tensor], Tensor],
+    real: Tensor,
+    fake: Tensor,
+    *,
+    weight: float = 10.0,
+    target: float = 1.0,
+    generator: torch.Generator,
+) -> Tensor:
+    """w (||grad D(m)||_2 - c)^2 at m = a real + (1 - a) fake: Gulrajani et al. 2017, equation 3.
+
+    `discriminator` takes images N x C x H x W to logits N x ...; D is the mean of a sample's
+    logits, as in the losses here. (Some implementations take their sum, which bounds the slope of
+    a 30 x 30 PatchGAN 900 times lower.) One a in [0, 1) a sample is drawn from `generator`.
+    Gradients flow to the discriminator's weights (second order), not to `fake`.
+    """
+    mix = torch.rand(len(real), 1, 1, 1, generator=generator, device=generator.device)
+    mix = mix.to(real)
+    middle = (mix * real.detach() + (1 - mix) * fake.detach()).requires_grad_()
+    value = _raised(discriminator(middle)).reshape(len(real), -1).mean(dim=1).sum()
+    (slope,) = torch.autograd.grad(value, middle, create_graph=True)
+    steepness = torch.linalg.vector_norm(_raised(slope).flatten(1), dim=1)
+    return weight * (steepness - target).square().mean()
+
+
+def l1(fake: Tensor, real: Tensor) -> Tensor:
+    """|G(x) - y|, the mean over all values: Isola et al. 2017, equation 3."""
+    return F.l1_loss(_raised(fake), _raised(real))
+
+
+def l2(fake: Tensor, real: Tensor) -> Tensor:
+    """(G(x) - y)^2, the mean over all values: Pathak et al. 2016, equation 1, on whole images."""
+    return F.mse_loss(_raised(fake), _raised(real))
+
+
+@torch.no_grad()
+def discriminator_accuracy(
+    real_logits: Tensor, fake_logits: Tensor, *, threshold: float | None = 0.0
+) -> Tensor:
+    """Return the fraction in [0, 1] of logits that are judged rightly, real and fake alike.
+
+    Real is right above `threshold`, fake below it; a logit right at it is half right. With None
+    (a critic, whose zero means nothing) each real logit is compared with the fake one in its place.
+    """
+    if threshold is None:
+        return (0.5 + 0.5 * torch.sign(_raised(real_logits) - _raised(fake_logits))).mean()
+    real = 0.5 + 0.5 * torch.sign(_raised(real_logits) - threshold)
+    fake = 0.5 - 0.5 * torch.sign(_raised(fake_logits) - threshold)
+    return 0.5 * (real.mean() + fake.mean())

@@ -1,0 +1,130 @@
+"""The residual generator (Johnson et al. 2016; CycleGAN, Zhu et al. 2017, appendix 7.2)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Literal
+
+from torch import Tensor, nn
+
+from limner.errors import unknown_name
+from limner.networks.layers import check_image, conv_bias, dropout_layer, norm_layer
+
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+
+PADDINGS: dict[str, PaddingMode] = {"reflect": "reflect", "replicate": "replicate", "zero": "zeros"}
+"""How convolutions see beyond the border, and PyTorch's word for it."""
+
+
+class ResidualBlock(nn.Module):
+    """Add to N x C x H x W what two 3x3 convolutions make of it; H and W at least 2."""
+
+    def __init__(
+        self, channels: int, *, norm: str, dropout: nn.Module, padding: PaddingMode, bias: bool
+    ) -> None:
+        super().__init__()
+
+        def conv() -> nn.Conv2d:
+            return nn.Conv2d(channels, channels, 3, padding=1, padding_mode=padding, bias=bias)
+
+        self.body = nn.Sequential(
+            OrderedDict(
+                conv1=conv(),
+                norm1=norm_layer(norm, channels),
+                relu=nn.ReLU(inplace=True),
+                dropout=dropout,
+                conv2=conv(),
+                norm2=norm_layer(norm, channels),
+            )
+        )
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return `hidden` plus its residual."""
+        return hidden + self.body(hidden)
+
+
+class ResNet(nn.Module):
+    """Halve twice, pass `blocks` residual blocks, double twice.
+
+    Input N x in_channels x H x W, output N x out_channels x H x W in [-1, 1]; H and W are
+    multiples of `multiple`, 4, and at least 8. Dropout sits within each block. With `width=64,
+    norm="instance"` and 9 or 6 blocks it has 11,378,179 or 7,837,699 parameters and computes what
+    pytorch-CycleGAN-and-pix2pix's resnet_9blocks and resnet_6blocks compute.
+
+    `padding` (a name in PADDINGS) is that of the 7x7 convolutions and of the blocks; `bias` is
+    that of the convolutions within, None gives them one where the norm has none.
+
+    Raises:
+        ConfigError: an unknown norm, dropout or padding.
+        DataError: in `forward`, for images of the wrong size or number of channels.
+    """
+
+    multiple = 4
+    smallest = 8
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        width: int = 64,
+        blocks: int = 9,
+        norm: str = "instance",
+        dropout: float = 0.0,
+        dropout_kind: str = "element",
+        padding: str = "reflect",
+        bias: bool | None = None,
+    ) -> None:
+        super().__init__()
+        if padding not in PADDINGS:
+            raise unknown_name("padding", padding, PADDINGS)
+        self.in_channels, self.out_channels = in_channels, out_channels
+        mode = PADDINGS[padding]
+        has_bias = conv_bias(norm, bias)
+
+        def stage(conv: nn.Module, channels: int) -> nn.Sequential:
+            relu = nn.ReLU(inplace=True)
+            return nn.Sequential(OrderedDict(conv=conv, norm=norm_layer(norm, channels), relu=relu))
+
+        first = nn.Conv2d(in_channels, width, 7, padding=3, padding_mode=mode, bias=has_bias)
+        self.first = stage(first, width)
+        self.downs = nn.Sequential()
+        for before, after in ((width, 2 * width), (2 * width, 4 * width)):
+            conv = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=has_bias)
+            self.downs.append(stage(conv, after))
+        self.blocks = nn.Sequential(
+            *(
+                ResidualBlock(
+                    4 * width,
+                    norm=norm,
+                    dropout=dropout_layer(dropout_kind, dropout),
+                    padding=mode,
+                    bias=has_bias,
+                )
+                for _ in range(blocks)
+            )
+        )
+        self.ups = nn.Sequential()
+        for before, after in ((4 * width, 2 * width), (2 * width, width)):
+            conv = nn.ConvTranspose2d(
+                before, after, 3, stride=2, padding=1, output_padding=1, bias=has_bias
+            )
+            self.ups.append(stage(conv, after))
+        self.last = nn.Sequential(
+            OrderedDict(
+                conv=nn.Conv2d(width, out_channels, 7, padding=3, padding_mode=mode),
+                tanh=nn.Tanh(),
+            )
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Translate `image`, N x in_channels x H x W."""
+        check_image(
+            image,
+            channels=self.in_channels,
+            multiple=self.multiple,
+            smallest=self.smallest,
+            network="ResNet",
+            cure="",
+        )
+        return self.last(self.ups(self.blocks(self.downs(self.first(image)))))

@@ -1,0 +1,129 @@
+"""The encoder-decoder with skip connections: pix2pix's generator (Isola et al. 2017, 6.1.1)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from limner.errors import ConfigError, DataError
+from limner.networks.layers import check_image, conv_bias, dropout_layer, norm_layer
+
+DEEPEST = 8
+"""Halvings of the published network; deeper ones bring parameters and nothing to see."""
+
+
+def depth_for(size: tuple[int, int]) -> int:
+    """Return the depth fitted to training images of `size` (height, width).
+
+    As many halvings as leave no remainder, at most 8: 256 gives 8 and 128 gives 7. One more would
+    leave nothing to normalise: batch norm refuses a single value a channel.
+
+    Raises:
+        DataError: a side is not divisible by 4, so that not even the smallest U-Net takes it.
+    """
+    height, width = size
+    depth = 0
+    while depth < DEEPEST and height % 2 ** (depth + 1) == 0 and width % 2 ** (depth + 1) == 0:
+        depth += 1
+    if depth < 2 or min(size) < 1:
+        near = "x".join(str(max(32, round(side / 32) * 32)) for side in (width, height))
+        raise DataError(
+            f"no U-Net takes images of {width}x{height}, both sides must be multiples of 4 and "
+            f"better of 32: choose a data.size such as {near}"
+        )
+    return depth
+
+
+class UNet(nn.Module):
+    """Halve `depth` times, double as often, and join each level's features on the way back.
+
+    Input N x in_channels x H x W, output N x out_channels x H x W in [-1, 1]; H and W are
+    multiples of `multiple`, 2 ** depth. Level k has width * min(2 ** k, max_width_factor)
+    channels. Dropout follows the decoder levels that lie between the innermost one and those
+    where the width changes: three at depth 8, one at depth 6, none below.
+
+    With `width=64, depth=8, norm="batch"` it is pix2pix's U-Net 256 of 54,413,955 parameters,
+    and computes what pytorch-CycleGAN-and-pix2pix's computes: no norm on the first and the
+    innermost convolution; the skip carries the features after the LeakyReLU.
+
+    `bias` is that of the convolutions within; None gives them one where the norm has none.
+
+    Raises:
+        ConfigError: depth below 2, or an unknown norm or dropout.
+        DataError: in `forward`, for images of the wrong size or number of channels.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        width: int = 64,
+        depth: int = DEEPEST,
+        norm: str = "batch",
+        dropout: float = 0.5,
+        dropout_kind: str = "element",
+        max_width_factor: int = 8,
+        bias: bool | None = None,
+    ) -> None:
+        super().__init__()
+        if depth < 2:
+            raise ConfigError(f"generator.depth is {depth}: a U-Net needs at least 2 halvings")
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.multiple = 2**depth
+        has_bias = conv_bias(norm, bias)
+        widths = [width * min(2**level, max_width_factor) for level in range(depth)]
+
+        self.downs = nn.ModuleList()
+        for level, channels in enumerate(widths):
+            before = widths[level - 1] if level else in_channels
+            conv = nn.Conv2d(before, channels, 4, stride=2, padding=1, bias=has_bias)
+            bare = level in (0, depth - 1)
+            normed = norm_layer("none" if bare else norm, channels)
+            self.downs.append(nn.Sequential(OrderedDict(conv=conv, norm=normed)))
+
+        self.ups = nn.ModuleList()  # from the innermost outwards
+        for level in reversed(range(1, depth)):
+            innermost = level == depth - 1
+            inside = widths[level] if innermost else 2 * widths[level]
+            outside = widths[level - 1]
+            steady = not innermost and widths[level] == outside
+            self.ups.append(
+                nn.Sequential(
+                    OrderedDict(
+                        relu=nn.ReLU(inplace=True),
+                        conv=nn.ConvTranspose2d(
+                            inside, outside, 4, stride=2, padding=1, bias=has_bias
+                        ),
+                        norm=norm_layer(norm, outside),
+                        dropout=dropout_layer(dropout_kind, dropout if steady else 0.0),
+                    )
+                )
+            )
+        last = nn.ConvTranspose2d(2 * widths[0], out_channels, 4, stride=2, padding=1)
+        self.ups.append(nn.Sequential(OrderedDict(relu=nn.ReLU(inplace=True), conv=last)))
+        # In place: no convolution or norm before it keeps its output for the backward pass.
+        self.activation = nn.LeakyReLU(0.2, inplace=True)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Translate `image`, N x in_channels x H x W."""
+        check_image(
+            image,
+            channels=self.in_channels,
+            multiple=self.multiple,
+            network="U-Net",
+            cure=", or lower generator.depth",
+        )
+        skips: list[Tensor] = []
+        hidden = self.downs[0](image)
+        for down in self.downs[1:]:
+            hidden = self.activation(hidden)
+            skips.append(hidden)
+            hidden = down(hidden)
+        hidden = self.ups[0](hidden)
+        for up in self.ups[1:]:
+            # Popped, so that without gradients each level's features are freed once joined.
+            hidden = up(torch.cat([skips.pop(), hidden], dim=1))
+        return torch.tanh(hidden)
