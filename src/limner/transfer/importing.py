@@ -1,0 +1,220 @@
+"""Take over networks that other projects trained: their options, their names, our networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limner.errors import CheckpointError, unknown_name
+from limner.networks import make_discriminator, make_generator
+from limner.transfer import junyanz
+from limner.transfer.reading import read_state
+
+Options = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Project:
+    """What must be known of a project, as functions of a role and of options in its own words."""
+
+    complete: Callable[[str, Options], Options]
+    """Check the options given and add the project's defaults."""
+    settings: Callable[[str, Options], tuple[str, Options]]
+    """The name and keywords of our network for a complete set of options."""
+    module_names: Callable[[str, Options], dict[str, str]]
+    """Its name of every layer with weights, and ours."""
+    leftovers: Callable[[str, Options], frozenset[str]]
+    """What old files carry beside the weights, to be dropped."""
+    detect: Callable[[dict[str, Tensor]], tuple[str, Options] | None]
+    """The role and the options that a state dict shows."""
+
+
+PROJECTS: dict[str, Project] = {
+    "junyanz": Project(
+        junyanz.complete,
+        junyanz.settings,
+        junyanz.module_names,
+        junyanz.leftovers,
+        junyanz.detect,
+    ),
+}
+
+MAKERS = {"generator": make_generator, "discriminator": make_discriminator}
+
+
+def _project(name: str) -> Project:
+    if name not in PROJECTS:
+        raise unknown_name("project", name, PROJECTS)
+    return PROJECTS[name]
+
+
+def network_settings(project: str, role: str, **architecture: Any) -> tuple[str, Options]:
+    """Return the name and keywords of the Limner network that equals another project's.
+
+    `make_generator(name, **keywords)` or `make_discriminator` builds it. `architecture` takes
+    that project's own option names; those not given have its defaults.
+
+    Raises:
+        ConfigError: an unknown project, role, option or value.
+    """
+    known = _project(project)
+    return known.settings(role, known.complete(role, architecture))
+
+
+def detect_options(file: Path | str, project: str = "junyanz") -> tuple[str, Options] | None:
+    """Return the role and the options that the names and shapes in `file` show, None if foreign.
+
+    Raises:
+        ConfigError: an unknown project.
+        CheckpointError: the file cannot be read.
+    """
+    return _project(project).detect(read_state(Path(file)))
+
+
+def _blank(project: str, role: str, architecture: Options) -> nn.Module:
+    """Return the network without memory behind its weights: names and shapes alone."""
+    name, keywords = network_settings(project, role, **architecture)
+    with torch.device("meta"):
+        return MAKERS[role](name, **keywords)
+
+
+def from_project(
+    state: dict[str, Tensor],
+    *,
+    project: str = "junyanz",
+    role: str = "generator",
+    origin: str = "the state dict",
+    **architecture: Any,
+) -> dict[str, Tensor]:
+    """Return a state dict of another project under our names, complete and of the right shapes.
+
+    What old files carry beside the weights is dropped as that project's loader does: statistics
+    of instance norms; what older ones lack is added: the count of batches.
+
+    Raises:
+        ConfigError: an unknown project, role, option or value.
+        CheckpointError: it does not fit the options; the message says which of them differ.
+    """
+    known = _project(project)
+    options = known.complete(role, architecture)
+    names, leftovers = known.module_names(role, options), known.leftovers(role, options)
+    expected = _blank(project, role, architecture).state_dict()
+    ours: dict[str, Tensor] = {}
+    strange: list[str] = []
+    for theirs, value in state.items():
+        module, _, leaf = theirs.rpartition(".")
+        name = f"{names[module]}.{leaf}" if module in names else ""
+        if name in expected and expected[name].shape == value.shape:
+            ours[name] = value
+        elif not (module in names and leaf in leftovers):
+            strange.append(theirs)
+    for name, value in expected.items():
+        if name.endswith(".num_batches_tracked"):
+            ours.setdefault(name, torch.zeros((), dtype=value.dtype))
+    missing = [name for name in expected if name not in ours]
+    if strange or missing:
+        raise CheckpointError(
+            f"{origin} does not fit the options of {project}'s {role}: "
+            + (_differing(state, project, role, architecture) or _misfits(strange, missing))
+        )
+    return {name: ours[name] for name in expected}
+
+
+def to_project(
+    state: dict[str, Tensor],
+    *,
+    project: str = "junyanz",
+    role: str = "generator",
+    **architecture: Any,
+) -> dict[str, Tensor]:
+    """Return our state dict under another project's names: what `from_project` undoes.
+
+    Raises:
+        ConfigError: an unknown project, role, option or value.
+        CheckpointError: it does not fit the options.
+    """
+    names = _project(project).module_names(role, _project(project).complete(role, architecture))
+    theirs = {ours: name for name, ours in names.items()}
+    split = [(*name.rpartition("."), value) for name, value in state.items()]
+    strange = [module for module, _, _, _ in split if module not in theirs]
+    if strange:
+        raise CheckpointError(
+            f"{project}'s {role} has no layer for {strange[0]}: give the options that the network "
+            "was built with"
+        )
+    return {f"{theirs[module]}.{leaf}": value for module, _, leaf, value in split}
+
+
+def state_dict_of(
+    file: Path | str, *, project: str = "junyanz", role: str = "generator", **architecture: Any
+) -> dict[str, Tensor]:
+    """Return the weights in another project's `file` under our names, on the CPU.
+
+    Raises:
+        ConfigError: an unknown project, role, option or value.
+        CheckpointError: the file is missing, damaged, unsafe, or does not fit the options.
+    """
+    network_settings(project, role, **architecture)  # wrong options before the file is read
+    state = read_state(Path(file))
+    return from_project(state, project=project, role=role, origin=str(file), **architecture)
+
+
+def import_network(
+    file: Path | str, project: str = "junyanz", role: str = "generator", **architecture: Any
+) -> nn.Module:
+    """Return a network in eval mode that computes what another project's saved one computes.
+
+    `architecture` takes that project's own option names (junyanz: netG, norm, ngf, input_nc,
+    output_nc, dropout or no_dropout; netD, n_layers_D, ndf, with input_nc the discriminator's
+    whole input); options not given have that project's defaults. Equality: 1e-5 at most on
+    outputs of order 1. Only tensors are read; no code in the file is run.
+
+    Raises:
+        ConfigError: an unknown project, role, option or value.
+        CheckpointError: the file is missing, damaged, unsafe, or does not fit the options; then
+            the message says which of them differ.
+    """
+    state = state_dict_of(file, project=project, role=role, **architecture)
+    network = _blank(project, role, architecture)
+    network.load_state_dict(state, assign=True)
+    return network.eval()
+
+
+def _differing(state: dict[str, Tensor], project: str, role: str, architecture: Options) -> str:
+    """Say which options the state dict contradicts, and what to pass instead; "" if none."""
+    found = _project(project).detect(state)
+    if found is None:
+        return ""
+    true_role, shown = found
+    if true_role != role:
+        return f"it holds a {true_role}; import it with role={true_role!r}"
+    options = _project(project).complete(role, architecture)
+    wrong = {name: value for name, value in shown.items() if options[name] != value}
+    if not wrong:
+        return ""
+    facts = "; ".join(
+        f"the file has {name} {value}, "
+        + (
+            f"you said {options[name]}"
+            if name in architecture
+            else f"the default is {options[name]}"
+        )
+        for name, value in wrong.items()
+    )
+    return f"{facts}: pass {', '.join(f'{name}={value!r}' for name, value in wrong.items())}"
+
+
+def _misfits(strange: list[str], missing: list[str]) -> str:
+    """List the first names that fit nothing and the first that nothing fits."""
+    lists = (("has no place for", strange), ("it lacks", missing))
+    facts = [
+        f"{what} {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+        for what, names in lists
+        if names
+    ]
+    return f"{'; '.join(facts)}: check which project and version wrote it"

@@ -1,0 +1,73 @@
+"""Read the weights of other projects without ever executing what their files hold."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from limner.errors import CheckpointError
+
+# What wrappers put before every name: DataParallel and its kin, torch.compile.
+_WRAPPERS = ("module.", "_orig_mod.")
+
+
+def read_state(file: Path) -> dict[str, Tensor]:
+    """Return the state dict in `file`, a safetensors file or one that `torch.save` wrote.
+
+    Tensors are on the CPU under the names they were saved with, less the prefixes of wrappers
+    (`module.`, `_orig_mod.`); those of lower precision than float32 are raised to it.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or holds more than tensors.
+    """
+    if not file.is_file():
+        raise CheckpointError(f"{file} is not a file: name the other project's saved network")
+    try:
+        with file.open("rb") as stream:
+            # A safetensors file starts with the length of its header, eight bytes, and the header.
+            is_safetensors = stream.read(9)[8:] == b"{"
+        loaded = load_file(file) if is_safetensors else _load_pickle(file)
+    except CheckpointError:
+        raise
+    except Exception as error:  # bytes that mean nothing fail in the readers in any way
+        raise CheckpointError(
+            f"{file} cannot be read as saved weights, it is damaged or something else: "
+            f"copy it anew ({str(error).splitlines()[0][:120] if str(error) else 'it ends early'})"
+        ) from None
+    if (
+        not isinstance(loaded, dict)
+        or not loaded
+        or not all(isinstance(value, Tensor) for value in loaded.values())
+    ):
+        found = ", ".join(map(str, list(loaded)[:4])) if isinstance(loaded, dict) else "no names"
+        raise CheckpointError(
+            f"{file} is not the state dict of one network (it holds {found or 'nothing'}): "
+            "save net.state_dict() alone and name that file"
+        )
+    state = {str(name): _raised(value) for name, value in loaded.items()}
+    while prefix := next((p for p in _WRAPPERS if all(n.startswith(p) for n in state)), None):
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
+
+
+def _load_pickle(file: Path) -> object:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "nsupported" not in str(error):
+            raise ValueError("neither a torch.save nor a safetensors file") from None
+        raise CheckpointError(
+            f"{file} holds pickled objects beside tensors, and reading those can run any code: "
+            "load it in the project that made it, torch.save(net.state_dict(), ...) there, and "
+            "name that file"
+        ) from None
+
+
+def _raised(value: Tensor) -> Tensor:
+    if not value.is_floating_point():
+        return value
+    return value.to(torch.promote_types(value.dtype, torch.float32))

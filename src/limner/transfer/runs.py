@@ -1,0 +1,118 @@
+"""Another project's checkpoint becomes a run: to translate, evaluate and train further with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from limner.config import Config, to_yaml, with_overrides
+from limner.errors import CheckpointError, ConfigError
+from limner.files import write_text
+from limner.networks import count_parameters
+from limner.presets import preset
+from limner.training.checkpoint import save_checkpoint
+from limner.training.state import build_state, resolved
+from limner.transfer.importing import detect_options, network_settings, state_dict_of
+
+
+def import_as_run(
+    file: Path,
+    *,
+    project: str,
+    out: Path,
+    options: Sequence[str] = (),
+    discriminator: Path | None = None,
+) -> dict[str, Any]:
+    """Write a run at step 0 that holds another project's networks.
+
+    Args:
+        file: the generator's weights.
+        project: a name of `importing.PROJECTS`.
+        out: the run's folder; new or empty.
+        options: `name=value` in that project's own words; what the file shows of itself need
+            not be given. Names known to both networks (norm) go to both.
+        discriminator: its weights; without, the run begins with a new one.
+
+    Returns:
+        What was written: network, keywords, parameters and the options they came from.
+
+    Raises:
+        ConfigError: an unknown project or option. CheckpointError: the file cannot be read, does
+            not fit the options, or `out` is in use.
+    """
+    from lightning_fabric import Fabric
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise CheckpointError(f"{out} is not an empty folder: give a new one as --out")
+    given = dict(_option(text) for text in options)
+    architecture = _detected(file, project, "generator") | given
+    weights = state_dict_of(file, project=project, role="generator", **architecture)
+    name, keywords = network_settings(project, "generator", **architecture)
+    config = _config(name, keywords)
+    judge_weights = None
+    if discriminator is not None:
+        seen = _detected(discriminator, project, "discriminator")
+        judge_weights = state_dict_of(discriminator, project=project, role="discriminator", **seen)
+        config = _with_judge(config, *network_settings(project, "discriminator", **seen))
+
+    state = build_state(config, Fabric(accelerator="cpu", devices=1))
+    state.generator.plain.load_state_dict(weights)
+    if judge_weights is not None:
+        state.discriminators[0].plain.load_state_dict(judge_weights)
+    write_text(out / "config.yaml", to_yaml(config))
+    save_checkpoint(state, out)
+    return {
+        "run": str(out),
+        "network": name,
+        "keywords": keywords,
+        "parameters": count_parameters(state.generator.plain),
+        "options": architecture,
+    }
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise ConfigError(f"--option {text}: write it as name=value, such as netG=unet_256")
+    return name.strip(), yaml.safe_load(value)
+
+
+def _detected(file: Path, project: str, role: str) -> dict[str, Any]:
+    """Return the options that a file shows; nothing where it shows none."""
+    found = detect_options(file, project)
+    if found is None:
+        return {}
+    if found[0] != role:
+        raise CheckpointError(f"{file} holds a {found[0]} where a {role} was expected")
+    return found[1]
+
+
+def _config(name: str, keywords: dict[str, Any]) -> Config:
+    """Return the settings of a run around a generator, otherwise those of pix2pix."""
+    base = preset("pix2pix")
+    section = {key: value for key, value in keywords.items() if not key.endswith("_channels")}
+    side = 2 ** keywords["depth"] if "depth" in keywords else 256
+    channels = [keywords["in_channels"], keywords["out_channels"]]
+    return resolved(
+        with_overrides(
+            base,
+            [
+                "preset=imported",
+                f"data.size={side}",
+                f"data.channels={channels}",
+                f"generator.name={name}",
+                *(f"generator.{key}={yaml.safe_dump(value)}" for key, value in section.items()),
+            ],
+        )
+    )
+
+
+def _with_judge(config: Config, name: str, keywords: dict[str, Any]) -> Config:
+    section = {key: value for key, value in keywords.items() if key != "in_channels"}
+    # The generator's channels decide whether it was shown the source.
+    section["conditional"] = keywords["in_channels"] == sum(config.data.channels)
+    written = yaml.safe_dump([{"name": name, **section}], default_flow_style=True)
+    return with_overrides(config, [f"discriminators={written}"])
