@@ -1,0 +1,28 @@
+"""A trained generator at work: checkpoint + image -> image."""
+
+from limner.inference.checkpoints import checkpoint_folder, load_weights, step_of
+from limner.inference.pictures import (
+    default_cache_folder,
+    open_pairs,
+    plan_translation,
+    read_source,
+    translate_file,
+    write_picture,
+)
+from limner.inference.translator import Translator, as_for_pictures, pad_to_multiple, to_bytes
+
+__all__ = [
+    "Translator",
+    "as_for_pictures",
+    "checkpoint_folder",
+    "default_cache_folder",
+    "load_weights",
+    "open_pairs",
+    "pad_to_multiple",
+    "plan_translation",
+    "read_source",
+    "step_of",
+    "to_bytes",
+    "translate_file",
+    "write_picture",
+]

@@ -1,0 +1,209 @@
+"""Data as a run sees it: its pairs, and single pictures from file to file."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from limner.config import Config
+from limner.data import (
+    PairedDataset,
+    as_channels,
+    decode,
+    images_in,
+    natural,
+    open_dataset,
+    resize,
+    to_float,
+)
+from limner.errors import ConfigError, DataError
+from limner.files import replacing
+from limner.inference.translator import Translator, to_bytes
+
+# How many channels each kind of picture file can hold.
+PILLOW_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+
+def default_cache_folder() -> Path:
+    """Return the user's folder for decoded images."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "limner" / "decoded"
+
+
+def open_pairs(
+    config: Config,
+    root: Path,
+    split: str,
+    *,
+    augment: bool = False,
+    batch_size: int = 1,
+    cache_folder: Path | None = None,
+    beside: Sequence[PairedDataset] = (),
+) -> PairedDataset:
+    """Open a split of a data set the way a configuration prepares it.
+
+    Args:
+        config: its `data` section decides sizes, channels, direction and resizing.
+        root, split: where the pairs are.
+        augment: draw crops and flips; without, pairs come whole or centred.
+        batch_size: pictures that must have one size.
+        cache_folder: for decoded images; nothing for no cache.
+        beside: data sets already open on the same cache folder.
+
+    Raises:
+        DataError, ConfigError: with the cure, before anything is decoded.
+    """
+    data = config.data
+    height, width = data.size
+    load = data.load_size or (round(height * 286 / 256), round(width * 286 / 256))
+    return open_dataset(
+        root,
+        split,
+        direction=data.direction,
+        mode=data.mode,
+        size=data.size,
+        load_size=load,
+        flip=data.flip,
+        channels=data.channels,
+        convert=data.convert,
+        interpolation=data.interpolation,
+        cache_folder=cache_folder if data.cache_gib else None,
+        cache_bytes=int(data.cache_gib * 2**30),
+        seed=config.seed,
+        augment=augment,
+        batch_size=batch_size,
+        beside=beside,
+    )
+
+
+def plan_translation(
+    inputs: Sequence[str], *, out: Path, overwrite: bool = False
+) -> list[tuple[Path, Path]]:
+    """Return each input picture with the file its translation goes to, before any work is done.
+
+    Args:
+        inputs: files, folders (the images right inside them) and glob patterns.
+        out: the folder of the results, which keep their inputs' names, as PNG (TIFF where an
+            output has more channels than PNG can hold).
+        overwrite: whether results that exist may be replaced.
+
+    Raises:
+        DataError: nothing matches, two inputs share a name, or a result exists.
+    """
+    sources: list[Path] = []
+    for text in inputs:
+        path = Path(text)
+        if path.is_dir():
+            found = images_in(path)
+        elif path.is_file():
+            found = [path]
+        else:
+            # Patterns may be absolute, which Path.glob refuses.
+            matches = (Path(match) for match in glob.glob(text, recursive=True))  # noqa: PTH207
+            found = sorted((m for m in matches if m.is_file()), key=lambda m: natural(m.name))
+        if not found:
+            raise DataError(f"{text} matches no image: give files, folders of images or globs")
+        sources += [path for path in found if path not in sources]
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file: give a folder as --out")
+    plan: dict[Path, Path] = {}
+    for source in sources:
+        result = out / f"{source.stem}.png"
+        if result in plan:
+            raise DataError(
+                f"{plan[result]} and {source} would both become {result}: translate them apart"
+            )
+        if result.exists() and not overwrite:
+            raise DataError(f"{result} exists: give another --out, or --overwrite to replace it")
+        plan[result] = source
+    return [(source, result) for result, source in plan.items()]
+
+
+def translate_file(
+    translator: Translator,
+    source: Path,
+    result: Path,
+    *,
+    size: str = "trained",
+    side: Literal["left", "right"] | None = None,
+) -> None:
+    """Translate one picture file into another.
+
+    Args:
+        translator: the run's.
+        source, result: files; `result` is written whole or not at all.
+        size: "trained" resizes as the run's evaluation does, "original" keeps the size,
+            "HEIGHTxWIDTH" sets one.
+        side: take this half of a side-by-side pair.
+
+    Raises:
+        DataError: the picture cannot be used; ConfigError: `size` is none of the above.
+    """
+    picture = translator(
+        to_float(read_source(translator.config, source, size=size, side=side))[None]
+    )
+    write_picture(picture[0], result)
+
+
+def read_source(
+    config: Config,
+    path: Path,
+    *,
+    size: str = "trained",
+    side: Literal["left", "right"] | None = None,
+) -> Tensor:
+    """Return a picture as a run takes its sources, uint8 or uint16 C x H x W: `translate_file`."""
+    data = config.data
+    image = decode(path)
+    if side is not None:
+        width = image.shape[-1]
+        if width % 2:
+            raise DataError(
+                f"{path} is {width}x{image.shape[-2]}: side-by-side pairs need an even width"
+            )
+        half = width // 2
+        image = image[..., :half] if side == "left" else image[..., half:]
+    image = as_channels(image, data.channels[0], convert=data.convert, path=path)
+    wanted = _size(size, image, config)
+    if tuple(image.shape[-2:]) != wanted:
+        interpolation = data.interpolation[0]
+        image = resize(
+            image, wanted, interpolation="bicubic" if interpolation == "auto" else interpolation
+        )
+    return image
+
+
+def _size(text: str, image: Tensor, config: Config) -> tuple[int, int]:
+    if text == "trained" and config.data.mode in ("resize_crop", "resize"):
+        return config.data.size
+    if text in ("trained", "original"):
+        return int(image.shape[-2]), int(image.shape[-1])
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match is None or "0" in match.groups():
+        raise ConfigError(f"--size {text}: give trained, original or HEIGHTxWIDTH such as 256x512")
+    return int(match[1]), int(match[2])
+
+
+def write_picture(picture: Tensor, path: Path) -> None:
+    """Write one picture, C x H x W in [-1, 1], as 8 bits: PNG up to four channels, else TIFF.
+
+    The file's suffix becomes .tif where PNG cannot hold the channels.
+    """
+    pixels: np.ndarray = to_bytes(picture).cpu().numpy()
+    if len(pixels) not in PILLOW_MODES:
+        import tifffile
+
+        with replacing(path.with_suffix(".tif")) as temporary:
+            tifffile.imwrite(temporary, pixels, photometric="minisblack", planarconfig="separate")
+        return
+    image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+    with replacing(path) as temporary:
+        image.save(temporary, format="PNG")

@@ -1,0 +1,91 @@
+"""What is done between steps now and then: sample sheets and validation.
+
+These are the only places where training reaches evaluation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from limner.data import PairedDataset
+from limner.evaluation.evaluate import locate_weights
+from limner.evaluation.measure import measure
+from limner.evaluation.metrics import METRICS
+from limner.evaluation.sheet import sample_sheet
+from limner.files import replacing
+from limner.inference import Translator, to_bytes
+from limner.training.state import State
+
+SHEET_ROWS = 8
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Writes RUN/samples/STEP.jpg: source, output and target of the same few pairs each time."""
+
+    run: Path
+    dataset: PairedDataset
+
+    def __call__(self, state: State) -> Path:
+        """Write the sheet of the present step and return its path."""
+        translator = Translator(state.picture_network, state.config)
+        rows, names = [], []
+        for index in _spread(len(self.dataset), SHEET_ROWS):
+            pair = self.dataset[index]
+            picture = translator(pair["source"][None])[0].float().cpu()
+            rows.append([pair["source"], picture, pair["target"]])
+            names.append(pair["name"])
+        sheet = sample_sheet(rows, titles=["source", "output", "target"], names=names)
+        path = self.run / "samples" / f"{state.step:08d}.jpg"
+        with replacing(path) as temporary:
+            sheet.convert("RGB").save(temporary, format="JPEG", quality=90)
+        return path
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Measures the generator on held-out pairs with the functions of `limner evaluate`.
+
+    Making one finds the metrics' weights, so that it fails before training starts.
+
+    Raises:
+        ConfigError: a metric is unknown. WeightsError: weights are missing.
+    """
+
+    dataset: PairedDataset
+    metrics: tuple[str, ...]
+    images: int
+    weights: Path | None
+
+    def __post_init__(self) -> None:
+        locate_weights(self.metrics, weights=self.weights)
+
+    def __call__(self, state: State) -> dict[str, float]:
+        """Return the value of each metric."""
+        translator = Translator(state.picture_network, state.config)
+        real, fake = [], []
+        for index in range(min(self.images, len(self.dataset))):
+            pair = self.dataset[index]
+            real.append(to_bytes(pair["target"]))
+            fake.append(to_bytes(translator(pair["source"][None])[0]).cpu())
+        scores = measure(
+            real, fake, metrics=self.metrics, weights=self.weights, device=state.fabric.device
+        )
+        return scores.values
+
+
+def is_better(metric: str, new: float, old: float | None) -> bool:
+    """Whether `new` beats `old` in the sense of the metric; anything beats nothing."""
+    if old is None:
+        return True
+    return new > old if METRICS[metric].better == "higher" else new < old
+
+
+def _spread(length: int, count: int) -> list[int]:
+    """Return up to `count` indices spread evenly over a data set."""
+    positions: Tensor = torch.linspace(0, length - 1, min(length, count))
+    return [int(position) for position in positions.round()]

@@ -1,0 +1,116 @@
+"""The data of a training: which pairs, in which order, from which step on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limner.config import Config, with_overrides
+from limner.data import PairedDataset, make_loader, read_description, splits
+from limner.errors import DataError
+from limner.inference import default_cache_folder, open_pairs
+from limner.training.state import resolved
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Data sets opened for a training, with the settings that were derived from them."""
+
+    config: Config
+    train: PairedDataset
+    samples: PairedDataset
+    validation: PairedDataset | None
+    rank: int
+    world_size: int
+    notes: tuple[str, ...]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches of all processes in one pass over the pairs."""
+        training = self.config.training
+        return len(self.train) // (training.batch_size * training.accumulate * self.world_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole training."""
+        training = self.config.training
+        return min(self.steps_per_epoch * training.epochs, training.steps or 2**62)
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells these training pairs from others: their number, names and file sizes."""
+        text = "\n".join(
+            f"{pair.name} {pair.source.stat().st_size} {pair.target.stat().st_size}"
+            for pair in self.train.pairs
+        )
+        return {"pairs": len(self.train), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+    def batches(self, step: int) -> Iterator[dict[str, Any]]:
+        """Yield the batches of this process from `step` to the end of the training."""
+        training = self.config.training
+        epoch, start = divmod(step, self.steps_per_epoch)
+        return iter(
+            make_loader(
+                self.train,
+                batch_size=training.batch_size * training.accumulate,
+                epoch=epoch,
+                epochs=training.epochs - epoch,
+                start_batch=start,
+                workers=training.workers,
+                rank=self.rank,
+                world_size=self.world_size,
+                shuffle=True,
+                drop_last=True,
+                pin_memory=torch.cuda.is_available(),
+            )
+        )
+
+
+def open_training_data(
+    config: Config, *, rank: int = 0, world_size: int = 1, cache_folder: Path | None = None
+) -> TrainingData:
+    """Find and check the pairs of a training, and fill in what was left to be derived from them.
+
+    Raises:
+        DataError: the data cannot be trained on; ConfigError: the settings do not fit it.
+    """
+    root = Path(config.data.root)
+    cache = cache_folder or default_cache_folder()
+    notes = []
+    direction = config.data.direction or read_description(root).direction or "AtoB"
+    config = with_overrides(config, [f"data.direction={direction}"])
+    train = open_pairs(
+        config,
+        root,
+        "train",
+        augment=True,
+        batch_size=config.training.batch_size,
+        cache_folder=cache,
+    )
+    batch = config.training.batch_size * config.training.accumulate * world_size
+    if len(train) < batch:
+        raise DataError(
+            f"{len(train)} training pairs are fewer than one step's {batch}: "
+            "lower training.batch_size or training.accumulate, or add pairs"
+        )
+    for role, before, after in zip(
+        ("source", "target"), config.data.interpolation, train.interpolation, strict=True
+    ):
+        if before == "auto":
+            kind = "label colours" if after == "nearest" else "photos"
+            notes.append(f"the {role} images are taken for {kind} and resized by {after}")
+    chosen = ", ".join(train.interpolation)
+    config = resolved(with_overrides(config, [f"data.interpolation=[{chosen}]"]))
+    validation = None
+    wanted = config.validation.split
+    if wanted in splits(root):
+        validation = open_pairs(config, root, wanted, cache_folder=cache, beside=[train])
+    elif config.validation.every is not None:
+        notes.append(f"nothing is validated: {root} has no split {wanted!r} (validation.split)")
+    samples = validation or open_pairs(config, root, "train", cache_folder=cache, beside=[train])
+    return TrainingData(config, train, samples, validation, rank, world_size, tuple(notes))

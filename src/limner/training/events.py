@@ -1,0 +1,174 @@
+"""What happens in a training, told to those who listen: the log, TensorBoard, the progress bar."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+from limner.files import write_text
+
+
+class Listener(Protocol):
+    """Takes every event of a training as it happens."""
+
+    def __call__(self, event: str, fields: dict[str, Any]) -> None:
+        """Take one event; `fields` are plain values."""
+
+    def close(self) -> None:
+        """Finish what is being written."""
+
+
+class Events:
+    """Passes events on to the listeners; silent in all processes but the first."""
+
+    def __init__(self, listeners: list[Listener], *, silent: bool = False) -> None:
+        self.listeners = [] if silent else listeners
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """Tell every listener of one event."""
+        for listener in self.listeners:
+            listener(event, fields)
+
+    def close(self) -> None:
+        """Close every listener."""
+        for listener in self.listeners:
+            listener.close()
+
+
+class JsonLog:
+    """RUN/log.jsonl: one event a line, each with `event` and `time` (seconds since 1970)."""
+
+    def __init__(self, run: Path) -> None:
+        self.file = (run / "log.jsonl").open("a", encoding="utf-8")
+
+    def __call__(self, event: str, fields: dict[str, Any]) -> None:
+        """Append one line."""
+        plain = {key: _json_safe(value) for key, value in fields.items()}
+        self.file.write(json.dumps({"event": event, "time": round(time.time(), 3), **plain}) + "\n")
+        self.file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+def _json_safe(value: Any) -> Any:
+    """JSON has no NaN and no infinity: say them as words."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_events(run: Path) -> list[dict[str, Any]]:
+    """Return the events of a run's log; a line torn by a crash is passed over."""
+    path = run / "log.jsonl"
+    events = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            events.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return events
+
+
+def forget_after(run: Path, step: int) -> None:
+    """Remove from the log what happened after `step`: a resume will do it again."""
+    kept = [event for event in read_events(run) if event.get("step", 0) <= step]
+    write_text(run / "log.jsonl", "".join(json.dumps(event) + "\n" for event in kept))
+
+
+class TensorBoardLog:
+    """RUN/events.*: every scalar with a slash in its name, and the sample sheets."""
+
+    def __init__(self, run: Path, *, first_step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.run = run
+        self.writer = SummaryWriter(str(run), purge_step=first_step if first_step else None)
+
+    def __call__(self, event: str, fields: dict[str, Any]) -> None:
+        """Write what has a place in TensorBoard."""
+        step = fields.get("step", 0)
+        if event in ("train", "validation"):
+            for key, value in fields.items():
+                if key not in ("step", "epoch") and isinstance(value, int | float):
+                    tag = key if "/" in key else f"{event}/{key}"
+                    self.writer.add_scalar(tag, value, step)
+        elif event == "samples":
+            import numpy as np
+            from PIL import Image
+
+            with Image.open(self.run / fields["file"]) as sheet:
+                pixels = np.array(sheet.convert("RGB"))
+            self.writer.add_image("samples", pixels, step, dataformats="HWC")
+        if event in ("validation", "checkpoint", "finished"):
+            self.writer.flush()
+
+    def close(self) -> None:
+        """Close the event file."""
+        self.writer.close()
+
+
+class Progress:
+    """A bar on a terminal; elsewhere a line now and then."""
+
+    seconds_between_lines = 30.0
+
+    def __init__(self, *, total: int, done: int) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self.console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[words]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task("", total=total, completed=done, words="")
+        self.total, self.last_line = total, 0.0
+        self.bar.start()
+
+    def advance(self, step: int) -> None:
+        """Move the bar to `step`."""
+        self.bar.update(self.task, completed=step)
+
+    def __call__(self, event: str, fields: dict[str, Any]) -> None:
+        """Show the newest figures beside the bar, and what interrupts it above."""
+        if event == "train":
+            shown = {key: fields[key] for key in _SHOWN if key in fields}
+            words = "  ".join(f"{key} {value:.3f}" for key, value in shown.items())
+            self.bar.update(self.task, words=words)
+            now = time.monotonic()
+            if not self.console.is_terminal and now - self.last_line > self.seconds_between_lines:
+                self.last_line = now
+                pace = f"{fields['seconds_per_step']:.3f} s a step"
+                self._say(f"step {fields['step']} of {self.total}, {pace}  {words}")
+        elif event == "validation":
+            metrics = {k: v for k, v in fields.items() if k not in ("step", "epoch", "images")}
+            figures = "  ".join(f"{key} {value:.4f}" for key, value in metrics.items())
+            self._say(f"step {fields['step']}: validation  {figures}")
+        elif event == "note":
+            self._say(str(fields["text"]))
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self.bar.stop()
+
+
+_SHOWN = ("g/gan", "g/l1", "d/real", "d/fake")

@@ -1,0 +1,183 @@
+"""The loop: every remaining step, and what happens between them."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from limner.errors import LimnerError, TrainingError
+from limner.objective import Objective
+from limner.training.callbacks import Samples, Validation, is_better
+from limner.training.checkpoint import save_checkpoint
+from limner.training.datasets import TrainingData
+from limner.training.events import Events, Progress
+from limner.training.state import State, average_buffers, set_learning_rates
+from limner.training.step import gan_step
+
+
+class Interrupted(LimnerError):  # noqa: N818 (no error: the user asked for it)
+    """A signal stopped the training after a checkpoint was written."""
+
+    def __init__(self, run: Path, signum: int, step: int) -> None:
+        name = signal.Signals(signum).name
+        super().__init__(
+            f"stopped by {name} at step {step}; everything is kept in {run}: "
+            "repeat the command with --resume to go on"
+        )
+        self.exit_code = 128 + signum
+
+
+@dataclass
+class Loop:
+    """One pass through the remaining steps, with all that happens between them."""
+
+    state: State
+    data: TrainingData
+    out: Path
+    events: Events
+    samples: Samples
+    validation: Validation | None
+    bar: Progress | None
+
+    def run(self) -> None:
+        """Take every remaining step; end with a checkpoint."""
+        state, data = self.state, self.data
+        settings = state.config.training
+        objective = Objective(state.config.objective)
+        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=state.fabric.device))
+        started = time.monotonic()
+        count, busy, lr = 0, 0.0, 0.0
+        for note in data.notes if state.step == 0 else ():
+            self.events.emit("note", text=note)
+        with _signals() as caught:
+            batches = data.batches(state.step)
+            while state.step < data.total_steps:
+                begun = time.perf_counter()
+                if count == 0 or state.step % data.steps_per_epoch == 0:
+                    lr = set_learning_rates(state, 1 + state.step // data.steps_per_epoch)
+                batch = next(batches)
+                tensors = {key: batch[key] for key in ("source", "target")}
+                scalars = gan_step(state, state.fabric.to_device(tensors), objective)
+                for key, value in scalars.items():
+                    sums[key] = sums[key] + value
+                count += 1
+                busy += time.perf_counter() - begun
+                if self.bar is not None:
+                    self.bar.advance(state.step)
+                stop = self._agreed(caught)
+                last = state.step == data.total_steps or bool(stop)
+                if state.step % settings.log_every == 0 or last or self._due_any():
+                    self._log(sums, count, busy, lr)
+                    sums.clear()
+                    count, busy = 0, 0.0
+                self._between_steps(last=last, stopped=bool(stop))
+                if stop:
+                    name = signal.Signals(stop).name
+                    self.events.emit("interrupted", step=state.step, signal=name)
+                    raise Interrupted(self.out, stop, state.step)
+        self.events.emit("finished", step=state.step, seconds=round(time.monotonic() - started, 3))
+
+    def _agreed(self, caught: list[int]) -> int:
+        """Return the signal to stop for; all processes stop at the same step."""
+        signum = caught[0] if caught else 0
+        if self.state.fabric.world_size == 1:
+            return signum
+        shared = self.state.fabric.all_reduce(torch.tensor(signum), reduce_op="max")
+        return int(shared)  # pyright: ignore[reportArgumentType]
+
+    def _due(self, every: float | None) -> bool:
+        """Whether something done every so many epochs is due at this step."""
+        if every is None:
+            return False
+        return self.state.step % max(1, round(every * self.data.steps_per_epoch)) == 0
+
+    def _due_any(self) -> bool:
+        config = self.state.config
+        return self._due(config.training.checkpoint_every) or (
+            self.validation is not None and self._due(config.validation.every)
+        )
+
+    def _log(self, sums: dict[str, Tensor], count: int, busy: float, lr: float) -> None:
+        """Write the mean of the scalars since the last line; stop at what is not finite."""
+        means = {key: float(value) / count for key, value in sums.items()}
+        broken = [key for key, value in means.items() if not math.isfinite(value)]
+        step = self.state.step
+        if broken:
+            raise TrainingError(
+                f"{broken[0]} is {means[broken[0]]} at step {step}: training stopped, and the last "
+                "good checkpoint stands; lower training.lr or use training.precision=32-true, "
+                "then --resume with --allow for what you changed"
+            )
+        self.events.emit(
+            "train",
+            step=step,
+            epoch=round(step / self.data.steps_per_epoch, 4),
+            lr=lr,
+            seconds_per_step=round(busy / count, 6),
+            **{key: round(value, 6) for key, value in means.items()},
+        )
+
+    def _between_steps(self, *, last: bool, stopped: bool) -> None:
+        """Draw samples, validate and write a checkpoint, whatever is due, in this order."""
+        state, config = self.state, self.state.config
+        epoch = round(state.step / self.data.steps_per_epoch, 4)
+        ends = last and not stopped
+        validate = self.validation is not None and (self._due(config.validation.every) or ends)
+        sample = config.training.samples_every is not None and (
+            self._due(config.training.samples_every) or ends
+        )
+        improved = False
+        if validate or sample:
+            average_buffers(state)
+            if state.fabric.is_global_zero:
+                if sample:
+                    path = self.samples(state)
+                    name = str(path.relative_to(self.out))
+                    self.events.emit("samples", step=state.step, file=name)
+                if validate and self.validation is not None:
+                    values = self.validation(state)
+                    self.events.emit("validation", step=state.step, epoch=epoch, **values)
+                    improved = self._judge(values)
+            improved = bool(state.fabric.broadcast(improved))
+        if improved or last or self._due(config.training.checkpoint_every):
+            folder = save_checkpoint(state, self.out)
+            if folder is not None:
+                self.events.emit("checkpoint", step=state.step, best=improved)
+        state.fabric.barrier()
+
+    def _judge(self, values: dict[str, float]) -> bool:
+        """Remember the present step if it is the best by the chosen metric."""
+        metric = self.state.config.validation.best
+        if metric is None:
+            return False
+        old = self.state.best["value"] if self.state.best else None
+        better = is_better(metric, values[metric], old)
+        if better:
+            self.state.best = {"metric": metric, "value": values[metric], "step": self.state.step}
+        return better
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM; a second one of either ends the process at once."""
+    caught: list[int] = []
+
+    def take(signum: int, frame: object) -> None:
+        caught.append(signum)
+        signal.signal(signum, signal.SIG_DFL)
+
+    before = {name: signal.signal(name, take) for name in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)

@@ -1,0 +1,153 @@
+"""From a configuration and a data set to a trained run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limner import __version__
+from limner.config import Config
+from limner.errors import ConfigError, TrainingError
+from limner.networks import count_parameters
+from limner.training.callbacks import Samples, Validation
+from limner.training.checkpoint import load_checkpoint
+from limner.training.datasets import TrainingData, open_training_data
+from limner.training.events import Events, JsonLog, Progress, TensorBoardLog, forget_after
+from limner.training.loop import Loop
+from limner.training.run import open_run
+from limner.training.state import State, build_state
+
+
+def train(
+    config: Config,
+    *,
+    out: Path,
+    resume: bool = False,
+    allow: tuple[str, ...] = (),
+    accelerator: str = "auto",
+    devices: int | None = None,
+    weights: Path | None = None,
+    cache_folder: Path | None = None,
+    progress: bool = False,
+    command: str = "",
+) -> State:
+    """Train a run to its end, or until a signal stops it.
+
+    Args:
+        config: settings with `data.root`; what is left open is derived and written down.
+        out: the run's folder; new, or an existing run with `resume`.
+        resume: go on from the newest checkpoint; start where there is none yet.
+        allow: dotted keys in which the settings may differ from the run's (and "data").
+        accelerator, devices: as Lightning Fabric takes them; under torchrun its processes count.
+        weights: file or folder of pretrained weights for the validation metrics.
+        cache_folder: where decoded images are kept; nothing for the user's cache folder.
+        progress: show a progress bar on standard error.
+        command: what the user typed, for the log.
+
+    Returns:
+        The final state.
+
+    Raises:
+        LimnerError: anything the user can cure; `Interrupted` after SIGINT or SIGTERM.
+    """
+    fabric = _fabric(config, accelerator, devices)
+    data = open_training_data(
+        config, rank=fabric.global_rank, world_size=fabric.world_size, cache_folder=cache_folder
+    )
+    config = data.config
+    validation = _validation(config, data, weights)
+    checkpoint, changed = None, {}
+    if fabric.is_global_zero:
+        checkpoint, changed = open_run(out, config, resume=resume, allow=allow)
+    checkpoint = fabric.broadcast(checkpoint)
+    state = build_state(config, fabric)
+    state.data = data.fingerprint
+    if checkpoint is not None:
+        load_checkpoint(state, checkpoint)
+        if state.data != data.fingerprint and "data" not in allow:
+            raise ConfigError(
+                f"the training pairs are not those that {out} was trained on "
+                f"({state.data['pairs']} then, {data.fingerprint['pairs']} now, or other files): "
+                "give the same data, or repeat with --allow data"
+            )
+        state.data = data.fingerprint
+    if fabric.is_global_zero:
+        forget_after(out, state.step)
+
+    bar = Progress(total=data.total_steps, done=state.step) if progress else None
+    listeners: list[Any] = [] if bar is None else [bar]
+    if fabric.is_global_zero:
+        listeners += [JsonLog(out), TensorBoardLog(out, first_step=state.step)]
+    events = Events(listeners, silent=not fabric.is_global_zero)
+    if checkpoint is None:
+        events.emit("start", **_facts(state, data, command))
+    else:
+        events.emit("resume", step=state.step, changed=changed, command=command)
+    loop = Loop(state, data, out, events, Samples(out, data.samples), validation, bar)
+    try:
+        loop.run()
+    except TrainingError as error:
+        events.emit("stopped", step=state.step, reason=str(error))
+        raise
+    finally:
+        events.close()
+    return state
+
+
+def _fabric(config: Config, accelerator: str, devices: int | None):
+    """Return a launched Fabric; torchrun's processes are found by the variables that it sets."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1:
+        devices = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    elif devices is not None and devices > 1:
+        raise ConfigError(
+            f"--devices {devices} needs as many processes: "
+            f"start with torchrun --nproc-per-node={devices} -m limner train ..."
+        )
+    # The step keeps batch statistics apart while it runs (each network sees several batches
+    # before its gradients are taken) and averages them whenever they are used.
+    strategy = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=devices or 1,
+        num_nodes=max(1, world // (devices or 1)),
+        strategy=strategy,
+        precision=config.training.precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def _validation(config: Config, data: TrainingData, weights: Path | None) -> Validation | None:
+    settings = config.validation
+    if settings.every is None or data.validation is None:
+        return None
+    return Validation(data.validation, settings.metrics, settings.images, weights)
+
+
+def _facts(state: State, data: TrainingData, command: str) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "torch": torch.__version__,
+        "command": command,
+        "device": _device_name(state.fabric.device),
+        "processes": state.fabric.world_size,
+        "threads": torch.get_num_threads(),
+        "data": state.config.data.root,
+        "pairs": data.fingerprint["pairs"],
+        "notes": data.notes,
+        "parameters": {
+            "generator": count_parameters(state.generator.plain),
+            "discriminators": [count_parameters(judge.plain) for judge in state.discriminators],
+        },
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)

@@ -1,0 +1,186 @@
+"""The state of a training: networks, optimisers and how far it has come; and how it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from limner import schedules
+from limner.config import Config, UNetSettings, with_overrides
+from limner.networks import depth_for, initialise, make_discriminator, make_generator
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+# Fused Adam does in one pass over memory what the plain one does in several, to the same digits
+# up to rounding; RAdam has no fused form.
+OPTIMIZERS = {
+    "adam": lambda parameters, **settings: torch.optim.Adam(parameters, fused=True, **settings),
+    "adamw": lambda parameters, **settings: torch.optim.AdamW(parameters, fused=True, **settings),
+    "radam": torch.optim.RAdam,
+}
+
+
+# Keys of a network's section that say how it begins, not what it is.
+INITIALISATION = {"init", "init_gain"}
+
+
+@dataclass
+class Player:
+    """A network, what updates it, and (for a discriminator) whether it sees the source."""
+
+    network: nn.Module
+    optimizer: Optimizer
+    base_lr: float
+    conditional: bool = True
+
+    @property
+    def plain(self) -> nn.Module:
+        """The network without the wrappers of precision and of several processes."""
+        network: Any = self.network
+        while hasattr(network, "module"):
+            network = network.module
+        return network
+
+
+@dataclass
+class State:
+    """Everything that a step reads and changes; complete, so that a resume is exact."""
+
+    config: Config
+    fabric: Fabric
+    generator: Player
+    discriminators: list[Player]
+    ema: nn.Module | None
+    step: int = 0
+    best: dict[str, Any] | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def players(self) -> dict[str, Player]:
+        """Every player by the name that its files bear."""
+        judges = {f"discriminator_{i}": judge for i, judge in enumerate(self.discriminators)}
+        return {"generator": self.generator, **judges}
+
+    @property
+    def picture_network(self) -> nn.Module:
+        """The generator that makes pictures: the running average where there is one."""
+        return self.ema if self.ema is not None else self.generator.plain
+
+
+def resolved(config: Config) -> Config:
+    """Return `config` with everything that was left to be derived filled in."""
+    height, width = config.data.size
+    derived = []
+    if config.data.load_size is None:
+        derived.append(f"data.load_size=[{round(height * 286 / 256)}, {round(width * 286 / 256)}]")
+    if isinstance(config.generator, UNetSettings) and config.generator.depth is None:
+        derived.append(f"generator.depth={depth_for(config.data.size)}")
+    if config.training.discriminator_lr is None:
+        derived.append(f"training.discriminator_lr={config.training.lr}")
+    if config.validation.best is None and config.validation.metrics:
+        derived.append(f"validation.best={config.validation.metrics[0]}")
+    return with_overrides(config, derived)
+
+
+def build_generator(config: Config) -> nn.Module:
+    """Return the generator that a resolved configuration describes, initialised from its seed."""
+    source, target = config.data.channels
+    section = config.generator
+    network = make_generator(
+        **section.model_dump(exclude=INITIALISATION), in_channels=source, out_channels=target
+    )
+    rng = torch.Generator().manual_seed(config.seed)
+    initialise(network, section.init, gain=section.init_gain, generator=rng)
+    return network
+
+
+def build_discriminators(config: Config) -> list[nn.Module]:
+    """Return the discriminators, each initialised from the seed and its own number."""
+    source, target = config.data.channels
+    networks = []
+    for number, section in enumerate(config.discriminators, start=1):
+        channels = target + (source if section.conditional else 0)
+        settings = section.model_dump(exclude={"conditional", *INITIALISATION})
+        network = make_discriminator(**settings, in_channels=channels)
+        rng = torch.Generator().manual_seed(config.seed + 1_000_003 * number)
+        initialise(network, section.init, gain=section.init_gain, generator=rng)
+        networks.append(network)
+    return networks
+
+
+def build_state(config: Config, fabric: Fabric) -> State:
+    """Return the state at step 0 of a resolved configuration, on the devices of `fabric`."""
+    training = config.training
+    discriminator_lr = training.discriminator_lr or training.lr
+
+    def player(network: nn.Module, lr: float, *, conditional: bool = True) -> Player:
+        module = fabric.setup_module(network)
+        optimizer = OPTIMIZERS[training.optimizer](
+            module.parameters(), lr=lr, betas=training.betas, weight_decay=training.weight_decay
+        )
+        return Player(module, fabric.setup_optimizers(optimizer), lr, conditional)  # pyright: ignore[reportArgumentType]
+
+    generator = player(build_generator(config), training.lr)
+    judges = [
+        player(network, discriminator_lr, conditional=section.conditional)
+        for network, section in zip(
+            build_discriminators(config), config.discriminators, strict=True
+        )
+    ]
+    ema = None
+    if training.ema is not None:
+        ema = build_generator(config).to(fabric.device, next(generator.plain.parameters()).dtype)
+        ema.load_state_dict(generator.plain.state_dict())
+        ema.requires_grad_(False)
+    return State(config, fabric, generator, judges, ema)
+
+
+def set_learning_rates(state: State, epoch: int) -> float:
+    """Set every player's learning rate for `epoch`, counted from 1; return the generator's."""
+    training = state.config.training
+    factor = schedules.value(
+        training.schedule, epoch, epochs=training.epochs, decay_start=training.decay_start
+    )
+    for player in state.players.values():
+        for group in player.optimizer.param_groups:
+            group["lr"] = player.base_lr * factor
+    return state.generator.base_lr * factor
+
+
+@torch.no_grad()
+def update_ema(state: State) -> None:
+    """Move the running average towards the generator; buffers (batch statistics) are copied."""
+    if state.ema is None or state.config.training.ema is None:
+        return
+    plain = state.generator.plain
+    for average, weight in zip(state.ema.parameters(), plain.parameters(), strict=True):
+        average.lerp_(weight, 1 - state.config.training.ema)
+    for average, buffer in zip(state.ema.buffers(), plain.buffers(), strict=True):
+        average.copy_(buffer)
+
+
+@torch.no_grad()
+def average_buffers(state: State) -> None:
+    """Give every process the mean of all processes' batch statistics, before they are used."""
+    if state.fabric.world_size == 1:
+        return
+    for player in state.players.values():
+        for buffer in player.plain.buffers():
+            if buffer.is_floating_point():
+                buffer.copy_(_tensor(state.fabric.all_reduce(buffer, reduce_op="mean")))
+
+
+def _tensor(value: object) -> Tensor:
+    assert isinstance(value, Tensor)
+    return value
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether no value of any tensor is NaN or infinite."""
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)

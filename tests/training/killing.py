@@ -1,0 +1,81 @@
+"""Trains in forked processes that are killed at random moments; prints what was seen as JSON.
+
+A program of its own, since forking is safe only where no thread has worked yet. Usage:
+killing.py DATA FOLDER KILLS SEED
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+torch.set_num_threads(1)
+
+from conftest import small  # noqa: E402
+from test_checkpoint import equal  # noqa: E402
+from test_resume import outcome  # noqa: E402
+
+from limner.inference import checkpoint_folder  # noqa: E402
+from limner.training import train  # noqa: E402
+from limner.training.checkpoint import newest  # noqa: E402
+
+
+def in_a_fork(data: Path, run: Path) -> int:
+    """Start a training that goes on wherever the run stands; return its process."""
+    process = os.fork()
+    if process:
+        return process
+    status = 1
+    try:
+        config = small(
+            f"data.root={str(data)!r}",
+            "training.epochs=5",
+            "training.checkpoint_every=0.25",
+            "training.samples_every=1",
+            "validation.every=1",
+            "training.ema=0.9",
+            "generator.depth=5",
+            "data.size=32",
+        )
+        train(config, out=run, resume=True, cache_folder=run.parent / "cache")
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def main() -> None:
+    """Compare one uninterrupted run with one killed again and again."""
+    data, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    kills, rng = int(sys.argv[3]), random.Random(int(sys.argv[4]))
+    begun = time.monotonic()
+    assert os.waitpid(in_a_fork(data, folder / "whole"), 0)[1] == 0
+    seconds = time.monotonic() - begun
+    whole, scalars = outcome(folder / "whole")
+    seen = {"steps_at_kill": [], "different": [], "seconds": seconds}
+    for number in range(kills):
+        run = folder / f"killed{number}"
+        process = in_a_fork(data, run)
+        time.sleep(rng.uniform(0, seconds))
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        at = newest(run)
+        seen["steps_at_kill"].append(int(at.name) if at else None)
+        assert os.waitpid(in_a_fork(data, run), 0)[1] == 0
+        state, others = outcome(run)
+        if not (equal(state, whole) and others == scalars):
+            seen["different"].append(number)
+        assert [p.name for p in (run / "checkpoints").glob(".*")] == []
+        assert checkpoint_folder(run, "best").name == checkpoint_folder(folder / "whole").name
+        shutil.rmtree(run)
+    print(json.dumps(seen))
+
+
+main()
