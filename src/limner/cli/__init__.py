@@ -1,0 +1,57 @@
+"""The command line: one module a group of commands; heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cyclopts import App, CycloptsError
+
+from limner import __version__
+from limner.errors import LimnerError
+
+app = App(
+    name="limner",
+    version=__version__,
+    help="Turn one image into another, learnt from pairs: pix2pix, trained, watched and measured.",
+    help_format="markdown",
+)
+
+
+def _register() -> None:
+    from limner.cli import demo, measure, runs, training
+
+    app.command(demo.demo)
+    app.command(training.train)
+    app.command(training.presets)
+    app.command(runs.translate)
+    app.command(measure.evaluate)
+    app.command(measure.compare)
+    app.command(measure.report)
+    app.command(runs.import_run, name="import")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 done, 1 findings, 2 wrong use."""
+    _register()
+    try:
+        app(
+            sys.argv[1:] if arguments is None else arguments,
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+    except CycloptsError as error:
+        print(f"limner: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except LimnerError as error:
+        print(f"limner: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): nothing is left to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("limner: stopped", file=sys.stderr)
+        return 130
+    return 0

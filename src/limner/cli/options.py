@@ -1,0 +1,53 @@
+"""Options that several commands share, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+Overrides = Annotated[
+    list[str] | None, Parameter(name="--set", help="A setting as key=value; may be repeated.")
+]
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print the result as JSON.")]
+Weights = Annotated[
+    Path | None, Parameter(help="File or folder of pretrained weights for the metrics.")
+]
+Device = Annotated[
+    str, Parameter(help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")
+]
+Metrics = Annotated[
+    str | None, Parameter(help="Names separated by commas, such as lpips,ssim,fd-vgg16.")
+]
+
+
+def command_line() -> str:
+    """Return what the user typed, fit to be typed again."""
+    return shlex.join(["limner", *sys.argv[1:]])
+
+
+def pick_device(name: str) -> str:
+    """Turn "auto" into the device that there is."""
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def print_json(result: Any) -> None:
+    """Print a result as one JSON document."""
+    print(json.dumps(result, indent=2, default=str))
+
+
+def print_scores(values: dict[str, float], details: dict[str, dict[str, Any]]) -> None:
+    """Print a metric a line: name, value, how many images it rests on, and a caveat if any."""
+    width = max((len(name) for name in values), default=0)
+    for name, value in values.items():
+        detail = details.get(name, {})
+        note = f"  ({detail['note']})" if detail.get("note") else ""
+        print(f"{name:<{width}}  {value:10.4f}  over {detail.get('images', '?')} images{note}")

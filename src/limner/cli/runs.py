@@ -1,0 +1,110 @@
+"""`limner translate` and `limner import`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from limner.cli.options import Device, Json, pick_device, print_json
+
+
+def translate(
+    run: Path,
+    inputs: list[str],
+    *,
+    out: Path,
+    size: str = "trained",
+    side: Literal["left", "right"] | None = None,
+    checkpoint: str = "best",
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Translate pictures with a trained run.
+
+    Each output bears the name of its input, as PNG. Nothing that exists is overwritten unless
+    `--overwrite` is given.
+
+    Examples
+    --------
+        limner translate runs/facades labels/ --out photos
+
+        limner translate runs/facades a.png "more/*.png" --out photos --size original
+
+        limner translate runs/facades facades/test --side right --out photos
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    inputs
+        Files, folders (their images) and quoted globs.
+    out
+        Folder for the results.
+    size
+        `trained` resizes as in training; `original` keeps each picture's size; or HEIGHTxWIDTH.
+    side
+        Translate one half of side-by-side pairs.
+    checkpoint
+        best, newest or a step.
+    overwrite
+        Replace results that exist.
+    """
+    from limner.cli.progress import progress
+    from limner.inference import Translator, plan_translation, translate_file
+
+    translator = Translator.load(run, checkpoint=checkpoint, device=pick_device(device))
+    tasks = plan_translation(inputs, out=out, overwrite=overwrite)
+    with progress("translating", len(tasks)) as advance:
+        for source, result in tasks:
+            translate_file(translator, source, result, size=size, side=side)
+            advance()
+    if json:
+        print_json([{"input": source, "output": result} for source, result in tasks])
+    else:
+        print(f"{len(tasks)} pictures in {out}")
+
+
+def import_run(
+    file: Path,
+    *,
+    project: Annotated[str, Parameter(name="--from")],
+    out: Path,
+    option: Annotated[
+        list[str] | None,
+        Parameter(help="An option of that project's, as name=value; may be repeated."),
+    ] = None,
+    discriminator: Path | None = None,
+    json: Json = False,
+) -> None:
+    """Make a run of another project's checkpoint, to translate, evaluate or train further with.
+
+    Examples
+    --------
+        limner import latest_net_G.pth --from junyanz --out runs/facades --option netG=unet_256
+
+        limner import latest_net_G.pth --from junyanz --out runs/day --option norm=batch
+        --discriminator latest_net_D.pth
+
+    Parameters
+    ----------
+    file
+        The generator's weights.
+    project
+        The project that wrote them: junyanz (pytorch-CycleGAN-and-pix2pix).
+    out
+        The run's folder; new.
+    discriminator
+        The discriminator's weights, where they were kept.
+    """
+    from limner.transfer.runs import import_as_run
+
+    facts = import_as_run(
+        file, project=project, out=out, options=option or [], discriminator=discriminator
+    )
+    if json:
+        print_json(facts)
+    else:
+        print(f"{out} holds {facts['network']} with {facts['parameters']:,} parameters")

@@ -1,0 +1,138 @@
+"""RUN/report.html: what a run did and how good it is, in one file that needs no network.
+
+The page is made from what the run's folder holds at the moment, be it half a training without
+any evaluation: config.yaml, log.jsonl, samples/ and evaluation/SPLIT/results.json.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from limner.errors import CheckpointError
+from limner.evaluation import facts, scoretable
+from limner.evaluation.curves import Panel, best_step, loss_panels, read_log, validation_panels
+from limner.evaluation.gallery import Figure, embed, extremes
+from limner.evaluation.plots import PALETTE, draw, final
+from limner.files import write_text
+
+MOST_SHEETS = 6  # of those written during training
+
+
+def write_report(run: Path) -> Path:
+    """Write RUN/report.html from what the folder holds, and return its path.
+
+    Raises:
+        CheckpointError: `run` is no run (it has neither config.yaml nor log.jsonl), or its
+            config.yaml cannot be read.
+    """
+    if not (run / "config.yaml").is_file() and not (run / "log.jsonl").is_file():
+        raise CheckpointError(f"{run} is not a run: it has neither config.yaml nor log.jsonl")
+    page = run / "report.html"
+    write_text(page, _render(_contents(run)))
+    return page
+
+
+def _render(contents: dict[str, Any]) -> str:
+    """Fill the template; all text is escaped but the drawings, which hold none of the run's."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("report.html").render(contents)
+
+
+def _contents(run: Path) -> dict[str, Any]:
+    """Return everything that the template shows, in words and figures."""
+    events = read_log(run / "log.jsonl")
+    text, config = _read_config(run / "config.yaml")
+    results, problems = scoretable.read_results(run)
+    losses, validation = loss_panels(events), validation_panels(events)
+    best = best_step(events)
+    return {
+        "title": run.resolve().name,
+        "state": facts.state(events),
+        "facts": facts.facts(run, config, events),
+        "evaluations": [_evaluation(run / "evaluation" / k, found) for k, found in results.items()],
+        "problems": problems,
+        "evaluate_command": facts.evaluate_command(run, events, config),
+        "samples": _samples(run, events),
+        "losses": [_drawing(panel, f"t{k}") for k, panel in enumerate(losses)],
+        "smoothed": any(panel.is_smoothed for panel in losses),
+        "resumed": any(panel.breaks for panel in losses),
+        "validation": [_drawing(panel, f"v{k}") for k, panel in enumerate(validation)],
+        "best": f"{best:,.0f}" if best is not None else "",
+        "events": facts.happenings(events),
+        "commands": facts.commands(run, events, list(results.values())),
+        "config": text,
+    }
+
+
+def _read_config(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return config.yaml as text and as values; nothing where there is no such file."""
+    if not path.is_file():
+        return "", {}
+    text = path.read_text(encoding="utf-8")
+    try:
+        config = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise CheckpointError(f"{path} is not valid YAML: restore it, or train anew") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path} holds no settings: restore it, or train anew")
+    return text, config
+
+
+def _evaluation(folder: Path, results: dict[str, Any]) -> dict[str, Any]:
+    """Return the table and the pictures of one evaluated split."""
+    sheet = folder / "sheet.jpg"
+    found = embed(sheet, f"From the split {folder.name}") if sheet.is_file() else None
+    return {
+        "split": results.get("split", folder.name),
+        "basis": scoretable.basis(results),
+        "rows": scoretable.rows(results),
+        "pictures": [found] if found else [],
+        "extremes": extremes(folder, results),
+    }
+
+
+def _samples(run: Path, events: list[dict[str, Any]]) -> list[Figure]:
+    """Return the first, the last and some sheets between of those made during training."""
+    logged = {
+        Path(str(e.get("file"))).name: e.get("step") for e in events if e["event"] == "samples"
+    }
+    paths = sorted((run / "samples").glob("*.jpg"))
+    if len(paths) > MOST_SHEETS:
+        last = len(paths) - 1
+        paths = [paths[round(k * last / (MOST_SHEETS - 1))] for k in range(MOST_SHEETS)]
+    figures = []
+    for path in paths:
+        step = logged.get(path.name, int(path.stem) if path.stem.isdigit() else None)
+        figures.append(embed(path, f"Step {step:,}" if isinstance(step, int) else path.stem))
+    return [figure for figure in figures if figure is not None]
+
+
+def _drawing(panel: Panel, prefix: str) -> dict[str, Any]:
+    """Return a diagram with the key to its lines; a key shows the line's last value."""
+    legend = []
+    for k, line in enumerate(panel.lines):
+        value = final(panel, line)
+        legend.append(
+            {
+                "name": "last" if len(panel.lines) == 1 else line.name,
+                "colour": PALETTE[k % len(PALETTE)],
+                "last": "not finite" if math.isnan(value) else f"{value:.4g}",
+            }
+        )
+    return {
+        "title": panel.title,
+        "legend": legend,
+        "note": panel.note,
+        "svg": draw(panel, prefix=prefix),
+    }
