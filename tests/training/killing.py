@@ -42,8 +42,9 @@ def in_a_fork(data: Path, run: Path) -> int:
             "training.samples_every=1",
             "validation.every=1",
             "training.ema=0.9",
-            "generator.depth=5",
-            "data.size=32",
+            "data.size=64",
+            "data.load_size=66",
+            "generator.depth=6",
         )
         train(config, out=run, resume=True, cache_folder=run.parent / "cache")
         status = 0

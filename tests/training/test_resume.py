@@ -37,7 +37,9 @@ SETTINGS = (
     "training.samples_every=0.5",
     "training.checkpoint_every=0.25",
     "validation.every=0.5",
-    "generator.depth=5",
+    "data.size=64",
+    "data.load_size=66",
+    "generator.depth=6",  # the least that has dropout
     "training.ema=0.9",
     "objective.instance_noise=0.05",
 )

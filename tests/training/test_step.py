@@ -115,9 +115,11 @@ def test_several_discriminators_are_told_apart_in_the_log(fabric) -> None:
 
 
 def test_a_step_repeats_whatever_was_drawn_in_between(fabric) -> None:
-    config = small("generator.depth=5", "generator.dropout=0.5", "objective.instance_noise=0.1")
+    config = small(
+        "data.size=64", "data.load_size=64", "generator.depth=6", "objective.instance_noise=0.1"
+    )
     one, other = build_state(config, fabric), build_state(config, fabric)
-    data = [batch(1, seed=seed) for seed in range(3)]
+    data = [batch(1, size=64, seed=seed) for seed in range(3)]
     take(one, data)
     for single in data:
         torch.rand(7)

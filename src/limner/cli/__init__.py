@@ -8,34 +8,33 @@ import sys
 from cyclopts import App, CycloptsError
 
 from limner import __version__
+from limner.cli import demo, measure, runs, training
 from limner.errors import LimnerError
 
-app = App(
-    name="limner",
-    version=__version__,
-    help="Turn one image into another, learnt from pairs: pix2pix, trained, watched and measured.",
-    help_format="markdown",
-)
 
-
-def _register() -> None:
-    from limner.cli import demo, measure, runs, training
-
+def build() -> App:
+    """Return the application with all its commands."""
+    app = App(
+        name="limner",
+        version=__version__,
+        help="Turn one image into another, learnt from pairs: pix2pix, trained and measured.",
+        help_format="markdown",
+    )
     app.command(demo.demo)
     app.command(training.train)
-    app.command(training.presets)
     app.command(runs.translate)
     app.command(measure.evaluate)
     app.command(measure.compare)
     app.command(measure.report)
     app.command(runs.import_run, name="import")
+    app.command(training.presets)
+    return app
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 findings, 2 wrong use."""
-    _register()
     try:
-        app(
+        build()(
             sys.argv[1:] if arguments is None else arguments,
             exit_on_error=False,
             print_error=False,

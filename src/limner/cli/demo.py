@@ -34,11 +34,10 @@ def demo(
     Nothing is downloaded. OUT/data holds the pairs, OUT/run the training, its pictures and
     report.html.
 
-    Examples
-    --------
-        limner demo
+    **Examples**
 
-        limner demo --out /tmp/demo --seed 1
+    - `limner demo`
+    - `limner demo --out /tmp/demo --seed 1`
 
     Parameters
     ----------

@@ -40,11 +40,10 @@ def evaluate(
     Writes RUN/evaluation/SPLIT: the pictures, results.json and a sheet; renews report.html.
     Without --metrics those are measured that need no pretrained weights: l1, psnr, ssim.
 
-    Examples
-    --------
-        limner evaluate runs/facades facades --split test
+    **Examples**
 
-        limner evaluate runs/facades facades --metrics lpips,fid,kid --weights ~/weights
+    - `limner evaluate runs/facades facades --split test`
+    - `limner evaluate runs/facades facades --metrics lpips,fid,kid --weights ~/weights`
 
     Parameters
     ----------
@@ -99,9 +98,9 @@ def compare(
     Pictures are paired by name for l1, psnr, ssim and lpips; fid, kid and fd-vgg16 compare the
     folders as wholes.
 
-    Examples
-    --------
-        limner compare photos/real photos/made --metrics ssim,lpips,fid --weights ~/weights
+    **Examples**
+
+    - `limner compare photos/real photos/made --metrics ssim,lpips,fid --weights ~/weights`
 
     Parameters
     ----------
@@ -134,9 +133,9 @@ def compare(
 def report(run: Path) -> None:
     """Write RUN/report.html anew from what the run's folder holds.
 
-    Examples
-    --------
-        limner report runs/facades
+    **Examples**
+
+    - `limner report runs/facades`
 
     Parameters
     ----------

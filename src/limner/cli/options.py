@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 Overrides = Annotated[
-    list[str] | None, Parameter(name="--set", help="A setting as key=value; may be repeated.")
+    list[str] | None,
+    Parameter(name="--set", negative=(), help="A setting as key=value; may be repeated."),
 ]
 Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print the result as JSON.")]
 Weights = Annotated[

@@ -27,13 +27,11 @@ def translate(
     Each output bears the name of its input, as PNG. Nothing that exists is overwritten unless
     `--overwrite` is given.
 
-    Examples
-    --------
-        limner translate runs/facades labels/ --out photos
+    **Examples**
 
-        limner translate runs/facades a.png "more/*.png" --out photos --size original
-
-        limner translate runs/facades facades/test --side right --out photos
+    - `limner translate runs/facades labels/ --out photos`
+    - `limner translate runs/facades a.png "more/*.png" --out photos --size original`
+    - `limner translate runs/facades facades/test --side right --out photos`
 
     Parameters
     ----------
@@ -74,19 +72,17 @@ def import_run(
     out: Path,
     option: Annotated[
         list[str] | None,
-        Parameter(help="An option of that project's, as name=value; may be repeated."),
+        Parameter(negative=(), help="An option of that project's, as name=value; may be repeated."),
     ] = None,
     discriminator: Path | None = None,
     json: Json = False,
 ) -> None:
     """Make a run of another project's checkpoint, to translate, evaluate or train further with.
 
-    Examples
-    --------
-        limner import latest_net_G.pth --from junyanz --out runs/facades --option netG=unet_256
+    **Examples**
 
-        limner import latest_net_G.pth --from junyanz --out runs/day --option norm=batch
-        --discriminator latest_net_D.pth
+    - `limner import latest_net_G.pth --from junyanz --out runs/facades --option netG=unet_256`
+    - `limner import net_G.pth --from junyanz --out runs/day --discriminator net_D.pth`
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ def train(
     preset: str | None = None,
     overrides: Overrides = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
-    allow: list[str] | None = None,
+    allow: Annotated[list[str] | None, Parameter(negative=())] = None,
     accelerator: str = "auto",
     devices: int | None = None,
     weights: Weights = None,
@@ -29,13 +29,11 @@ def train(
     and report.html. Ctrl-C writes a checkpoint; the same command with `--resume` goes on, and
     ends where an uninterrupted training would have ended.
 
-    Examples
-    --------
-        limner train facades --out runs/facades --preset pix2pix --set data.direction=BtoA
+    **Examples**
 
-        limner train facades --out runs/facades --resume
-
-        torchrun --nproc-per-node=2 -m limner train facades --out runs/two --preset pix2pix
+    - `limner train facades --out runs/facades --preset pix2pix --set data.direction=BtoA`
+    - `limner train facades --out runs/facades --resume`
+    - `torchrun --nproc-per-node=2 -m limner train facades --out runs/two --preset pix2pix`
 
     Parameters
     ----------
@@ -101,13 +99,11 @@ def presets(
 ) -> None:
     """List the presets, one preset's settings, or every key with its meaning.
 
-    Examples
-    --------
-        limner presets
+    **Examples**
 
-        limner presets pix2pix
-
-        limner presets --keys
+    - `limner presets`
+    - `limner presets pix2pix`
+    - `limner presets --keys`
 
     Parameters
     ----------
