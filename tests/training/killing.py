@@ -19,9 +19,9 @@ import torch
 
 torch.set_num_threads(1)
 
-from conftest import small  # noqa: E402
 from test_checkpoint import equal  # noqa: E402
 from test_resume import outcome  # noqa: E402
+from tiny import small  # noqa: E402
 
 from limner.inference import checkpoint_folder  # noqa: E402
 from limner.training import train  # noqa: E402

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import batch, small
+from tiny import batch, small
 
 from limner.errors import CheckpointError, TrainingError
 from limner.inference import checkpoint_folder

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import small
 from test_checkpoint import equal
+from tiny import small
 
 from limner.config import read_config, with_overrides
 from limner.errors import CheckpointError, ConfigError, TrainingError

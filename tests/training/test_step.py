@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import batch, small
+from tiny import batch, small
 from torch import Tensor
 
 from limner.objective import Objective

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SMALL
 from test_checkpoint import equal
 from test_resume import outcome
+from tiny import SMALL
 
 from limner.training.events import read_events
 

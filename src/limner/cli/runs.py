@@ -51,10 +51,11 @@ def translate(
         Replace results that exist.
     """
     from limner.cli.progress import progress
-    from limner.inference import Translator, plan_translation, translate_file
+    from limner.inference import Translator, picture_suffix, plan_translation, translate_file
 
     translator = Translator.load(run, checkpoint=checkpoint, device=pick_device(device))
-    tasks = plan_translation(inputs, out=out, overwrite=overwrite)
+    suffix = picture_suffix(translator.config.data.channels[1])
+    tasks = plan_translation(inputs, out=out, suffix=suffix, overwrite=overwrite)
     with progress("translating", len(tasks)) as advance:
         for source, result in tasks:
             translate_file(translator, source, result, size=size, side=side)

@@ -224,7 +224,9 @@ class ValidationSettings(Section):
     metrics: tuple[str, ...] = ("l1", "ssim")
     """Metrics, as `limner evaluate --metrics` names them; those with networks need weights."""
     best: str | None = None
-    """The metric that decides which checkpoint is kept as the best; nothing means the first."""
+    """The metric that decides which checkpoint is kept as the best; nothing keeps the newest.
+
+    Of l1, psnr and ssim beware: they like blur better than detail. lpips is a fair judge."""
 
 
 class InferenceSettings(Section):

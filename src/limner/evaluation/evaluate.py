@@ -18,7 +18,7 @@ from limner.evaluation.measure import SEED, compare_folders
 from limner.evaluation.metrics import METRICS, chosen
 from limner.evaluation.sheet import sample_sheet
 from limner.files import replacing, write_text
-from limner.inference import Translator, open_pairs, write_picture
+from limner.inference import Translator, open_pairs, picture_suffix, write_picture
 
 SHEET_ROWS = 12
 
@@ -121,7 +121,7 @@ def _translate(
             ("target", pair["target"]),
             ("images", picture),
         ):
-            write_picture(image, folder / kind / f"{pair['name']}.png")
+            write_picture(image, folder / kind / f"{pair['name']}{picture_suffix(len(image))}")
         if index in shown:
             rows.append([pair["source"], picture, pair["target"]])
             names.append(pair["name"])

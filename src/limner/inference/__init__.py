@@ -4,6 +4,7 @@ from limner.inference.checkpoints import checkpoint_folder, load_weights, step_o
 from limner.inference.pictures import (
     default_cache_folder,
     open_pairs,
+    picture_suffix,
     plan_translation,
     read_source,
     translate_file,
@@ -19,6 +20,7 @@ __all__ = [
     "load_weights",
     "open_pairs",
     "pad_to_multiple",
+    "picture_suffix",
     "plan_translation",
     "read_source",
     "step_of",

@@ -28,8 +28,8 @@ from limner.errors import ConfigError, DataError
 from limner.files import replacing
 from limner.inference.translator import Translator, to_bytes
 
-# How many channels each kind of picture file can hold.
-PILLOW_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+# Grey and colour, each without and with alpha.
+PNG_CHANNELS = (1, 2, 3, 4)
 
 
 def default_cache_folder() -> Path:
@@ -84,15 +84,20 @@ def open_pairs(
     )
 
 
+def picture_suffix(channels: int) -> str:
+    """Return the suffix of the files for pictures of so many channels: PNG, or TIFF past four."""
+    return ".png" if channels in PNG_CHANNELS else ".tif"
+
+
 def plan_translation(
-    inputs: Sequence[str], *, out: Path, overwrite: bool = False
+    inputs: Sequence[str], *, out: Path, suffix: str = ".png", overwrite: bool = False
 ) -> list[tuple[Path, Path]]:
     """Return each input picture with the file its translation goes to, before any work is done.
 
     Args:
         inputs: files, folders (the images right inside them) and glob patterns.
-        out: the folder of the results, which keep their inputs' names, as PNG (TIFF where an
-            output has more channels than PNG can hold).
+        out: the folder of the results, which keep their inputs' names.
+        suffix: of the results; see `picture_suffix`.
         overwrite: whether results that exist may be replaced.
 
     Raises:
@@ -116,7 +121,7 @@ def plan_translation(
         raise DataError(f"{out} is a file: give a folder as --out")
     plan: dict[Path, Path] = {}
     for source in sources:
-        result = out / f"{source.stem}.png"
+        result = out / f"{source.stem}{suffix}"
         if result in plan:
             raise DataError(
                 f"{plan[result]} and {source} would both become {result}: translate them apart"
@@ -193,17 +198,13 @@ def _size(text: str, image: Tensor, config: Config) -> tuple[int, int]:
 
 
 def write_picture(picture: Tensor, path: Path) -> None:
-    """Write one picture, C x H x W in [-1, 1], as 8 bits: PNG up to four channels, else TIFF.
-
-    The file's suffix becomes .tif where PNG cannot hold the channels.
-    """
+    """Write one picture, C x H x W in [-1, 1], as 8 bits in the form that `path`'s suffix names."""
     pixels: np.ndarray = to_bytes(picture).cpu().numpy()
-    if len(pixels) not in PILLOW_MODES:
-        import tifffile
-
-        with replacing(path.with_suffix(".tif")) as temporary:
-            tifffile.imwrite(temporary, pixels, photometric="minisblack", planarconfig="separate")
-        return
-    image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
     with replacing(path) as temporary:
-        image.save(temporary, format="PNG")
+        if path.suffix == ".tif":
+            import tifffile
+
+            tifffile.imwrite(temporary, pixels, photometric="minisblack", planarconfig="separate")
+        else:
+            image = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
+            Image.fromarray(image).save(temporary, format="PNG")

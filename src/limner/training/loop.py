@@ -23,6 +23,9 @@ from limner.training.events import Events, Progress
 from limner.training.state import State, average_buffers, set_learning_rates
 from limner.training.step import gan_step
 
+# Several processes ask each other this often whether one of them was told to stop.
+STEPS_BETWEEN_AGREEMENTS = 8
+
 
 class Interrupted(LimnerError):  # noqa: N818 (no error: the user asked for it)
     """A signal stopped the training after a checkpoint was written."""
@@ -73,9 +76,9 @@ class Loop:
                 busy += time.perf_counter() - begun
                 if self.bar is not None:
                     self.bar.advance(state.step)
-                stop = self._agreed(caught)
-                last = state.step == data.total_steps or bool(stop)
-                if state.step % settings.log_every == 0 or last or self._due_any():
+                last = state.step == data.total_steps
+                stop = 0 if last else self._agreed(caught)
+                if state.step % settings.log_every == 0 or last or stop or self._due_any():
                     self._log(sums, count, busy, lr)
                     sums.clear()
                     count, busy = 0, 0.0
@@ -87,10 +90,12 @@ class Loop:
         self.events.emit("finished", step=state.step, seconds=round(time.monotonic() - started, 3))
 
     def _agreed(self, caught: list[int]) -> int:
-        """Return the signal to stop for; all processes stop at the same step."""
+        """Return the signal to stop for; several processes agree on it every few steps."""
         signum = caught[0] if caught else 0
         if self.state.fabric.world_size == 1:
             return signum
+        if self.state.step % STEPS_BETWEEN_AGREEMENTS:
+            return 0
         shared = self.state.fabric.all_reduce(torch.tensor(signum), reduce_op="max")
         return int(shared)  # pyright: ignore[reportArgumentType]
 
@@ -130,10 +135,9 @@ class Loop:
         """Draw samples, validate and write a checkpoint, whatever is due, in this order."""
         state, config = self.state, self.state.config
         epoch = round(state.step / self.data.steps_per_epoch, 4)
-        ends = last and not stopped
-        validate = self.validation is not None and (self._due(config.validation.every) or ends)
+        validate = self.validation is not None and (self._due(config.validation.every) or last)
         sample = config.training.samples_every is not None and (
-            self._due(config.training.samples_every) or ends
+            self._due(config.training.samples_every) or last
         )
         improved = False
         if validate or sample:
@@ -148,11 +152,11 @@ class Loop:
                     self.events.emit("validation", step=state.step, epoch=epoch, **values)
                     improved = self._judge(values)
             improved = bool(state.fabric.broadcast(improved))
-        if improved or last or self._due(config.training.checkpoint_every):
+        if improved or last or stopped or self._due(config.training.checkpoint_every):
             folder = save_checkpoint(state, self.out)
             if folder is not None:
                 self.events.emit("checkpoint", step=state.step, best=improved)
-        state.fabric.barrier()
+            state.fabric.barrier()
 
     def _judge(self, values: dict[str, float]) -> bool:
         """Remember the present step if it is the best by the chosen metric."""

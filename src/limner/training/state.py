@@ -83,8 +83,6 @@ def resolved(config: Config) -> Config:
         derived.append(f"generator.depth={depth_for(config.data.size)}")
     if config.training.discriminator_lr is None:
         derived.append(f"training.discriminator_lr={config.training.lr}")
-    if config.validation.best is None and config.validation.metrics:
-        derived.append(f"validation.best={config.validation.metrics[0]}")
     return with_overrides(config, derived)
 
 
