@@ -1,0 +1,1 @@
+"""Measuring: metrics of images and folders, and the report on them."""

@@ -1,0 +1,156 @@
+"""Distances between two sets of feature vectors: Fréchet's and the kernel one.
+
+Pure functions of N x D features (torch or numpy, any float type); all sums are in float64.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from limner.errors import DataError
+
+Features = Tensor | NDArray[np.floating]
+
+_ROWS = 1024  # rows of a kernel matrix held at a time
+
+
+class Gaussian(NamedTuple):
+    """A mean (D) and a factor F (K x D, K at most D) of the covariance: F^T F is the covariance."""
+
+    mean: Tensor
+    factor: Tensor
+
+
+def gaussian(features: Features, *, what: str = "the set") -> Gaussian:
+    """Return the Gaussian that fits N x D features, its covariance over N - 1.
+
+    With N at most D the factor is the centred features themselves; with more, the triangle of
+    their QR decomposition, which unlike the covariance keeps the small directions exact. Raises
+    `DataError` for fewer than two samples and for values that are not finite.
+    """
+    x = _matrix(features, what)
+    mean = x.mean(dim=0)
+    factor = (x - mean) / (len(x) - 1) ** 0.5
+    if len(factor) > factor.shape[1]:
+        factor = torch.linalg.qr(factor, mode="r").R
+    return Gaussian(mean, factor)
+
+
+def frechet_between(real: Gaussian, fake: Gaussian) -> float:
+    """Return |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), never negative.
+
+    Dowson and Landau 1982; Heusel et al. 2017 (arXiv:1706.08500), equation 6. With S1 = A^T A and
+    S2 = B^T B the eigenvalues of S1 S2 are the squared singular values of A B^T, so the trace of
+    the root is their sum: no matrix root, hence no imaginary parts and no small number added to
+    the diagonal, and with few samples a small matrix.
+    """
+    if real.mean.shape != fake.mean.shape:
+        raise DataError(
+            f"features of {len(real.mean)} and {len(fake.mean)} dimensions cannot be compared: "
+            "take both from one extractor"
+        )
+    mean = (real.mean - fake.mean).square().sum()
+    spread = real.factor.square().sum() + fake.factor.square().sum()
+    shared = torch.linalg.svdvals(real.factor @ fake.factor.T).sum()
+    return max(0.0, float(mean + spread - 2 * shared))
+
+
+def frechet(real: Features, fake: Features) -> float:
+    """Return the Fréchet distance of the Gaussians fitted to two feature sets, N x D and M x D.
+
+    Exact for any N and M from 2 on (see `frechet_between`). Raises `DataError`.
+    """
+    return frechet_between(gaussian(real, what="real"), gaussian(fake, what="fake"))
+
+
+def kid_subset_size(real: int, fake: int, wanted: int) -> int:
+    """Return the images in a subset: `wanted`, or half the smaller set where that is smaller.
+
+    Half, since subsets that held a whole set would all be alike and their spread would be zero.
+    """
+    fewest = min(real, fake)
+    return wanted if fewest >= wanted else max(2, fewest // 2)
+
+
+def kid(
+    real: Features,
+    fake: Features,
+    *,
+    subsets: int = 100,
+    subset_size: int = 1000,
+    seed: int = 2020,
+) -> tuple[float, float]:
+    """Return the mean and standard deviation over subsets of the kernel distance.
+
+    Bińkowski et al. 2018 (arXiv:1801.01401): squared maximum mean discrepancy with the kernel
+    (x.y / D + 1)^3, the unbiased estimator that leaves out the diagonals of the two kernels
+    within a set and keeps the whole one between sets. Subsets of `kid_subset_size(...)` images are
+    drawn without replacement; the deviation is the population's (over `subsets`, not minus one).
+    Estimator, draws and the default seed are torch-fidelity's, so where a set has no fewer images
+    than `subset_size` the figures are its figures. Raises `DataError`.
+    """
+    x, y = _matrix(real, "real"), _matrix(fake, "fake")
+    if x.shape[1] != y.shape[1]:
+        raise DataError(
+            f"features of {x.shape[1]} and {y.shape[1]} dimensions cannot be compared: "
+            "take both from one extractor"
+        )
+    size = kid_subset_size(len(x), len(y), subset_size)
+    rng = np.random.RandomState(seed)
+    draws = [
+        [rng.choice(len(points), size, replace=False) for points in (x, y)] for _ in range(subsets)
+    ]
+    px, py = (torch.from_numpy(np.stack(picks)) for picks in zip(*draws, strict=True))
+    # One kernel over everything serves all subsets, unless the sets are so large that the subsets
+    # together are less work.
+    if max(len(x), len(y)) ** 2 <= subsets * size**2:
+        values = _mmd2(x, y, _marks(px, len(x)), _marks(py, len(y)))
+    else:
+        ones = torch.ones(1, size, dtype=torch.float64)
+        values = torch.cat([_mmd2(x[i], y[j], ones, ones) for i, j in zip(px, py, strict=True)])
+    return float(values.mean()), float(values.std(correction=0))
+
+
+def _mmd2(x: Tensor, y: Tensor, mx: Tensor, my: Tensor) -> Tensor:
+    """Return the estimate of each subset; `mx` and `my` (S x N, S x M) mark its members by 1."""
+    size = mx.sum(dim=1)
+    within = _kernel_sums(x, x, mx, mx) - mx @ _kernel_diagonal(x)
+    within += _kernel_sums(y, y, my, my) - my @ _kernel_diagonal(y)
+    return within / (size * (size - 1)) - 2 * _kernel_sums(x, y, mx, my) / size**2
+
+
+def _kernel_sums(x: Tensor, y: Tensor, mx: Tensor, my: Tensor) -> Tensor:
+    """Return for each subset the sum of the kernel over its members, a block of rows at a time."""
+    total = torch.zeros(len(mx), dtype=torch.float64)
+    for start in range(0, len(x), _ROWS):
+        rows = slice(start, start + _ROWS)
+        kernel = (x[rows] @ y.T / x.shape[1] + 1) ** 3
+        total += ((mx[:, rows] @ kernel) * my).sum(dim=1)
+    return total
+
+
+def _kernel_diagonal(x: Tensor) -> Tensor:
+    return (x.square().sum(dim=1) / x.shape[1] + 1) ** 3
+
+
+def _marks(picks: Tensor, count: int) -> Tensor:
+    return torch.zeros(len(picks), count, dtype=torch.float64).scatter_(1, picks, 1.0)
+
+
+def _matrix(features: Features, what: str) -> Tensor:
+    x = torch.as_tensor(features).detach().to("cpu", torch.float64)
+    if x.ndim != 2:
+        raise DataError(f"features of {what} must be N x D, not of shape {tuple(x.shape)}")
+    if len(x) < 2:
+        raise DataError(
+            f"{what} has {len(x)} image{'' if len(x) == 1 else 's'}: a distance between "
+            "distributions needs at least 2, and means little below some hundred"
+        )
+    if not torch.isfinite(x).all():
+        raise DataError(f"features of {what} are not finite: the weights or the images are broken")
+    return x

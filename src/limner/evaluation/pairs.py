@@ -1,0 +1,106 @@
+"""The metrics that compare each picture with its own target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from limner.errors import DataError
+from limner.evaluation import similarity
+from limner.evaluation.features import exact, stacks
+from limner.evaluation.lpips import LPIPS
+from limner.evaluation.metrics import METRICS
+from limner.evaluation.pictures import Coloured, Pictures, different_sizes
+
+Judge = Callable[[Tensor, Tensor], Tensor]
+"""From two N x C x H x W uint8 batches, real and fake, to N values."""
+
+_PIXELS: dict[str, Judge] = {
+    "l1": similarity.l1,
+    "psnr": similarity.psnr,
+    "ssim": similarity.ssim,
+}
+
+
+class Pairs:
+    """Pictures and their targets as 2 x C x H x W, real first; `DataError` where sizes differ.
+
+    Where one is grey and the other RGB the grey one is replicated; with `coloured` every grey one
+    is, and other numbers of channels are refused.
+    """
+
+    def __init__(self, real: Pictures, fake: Pictures, *, coloured: bool) -> None:
+        self.real, self.fake = real, fake
+        self.in_colour = Coloured(real), Coloured(fake)
+        self.coloured = coloured
+
+    def __len__(self) -> int:
+        return len(self.fake)
+
+    def __getitem__(self, index: int) -> Tensor:
+        a, b = self.real[index], self.fake[index]
+        if self.coloured or {a.shape[0], b.shape[0]} == {1, 3}:
+            a, b = (side[index] for side in self.in_colour)
+        names = self.real.names[index], self.fake.names[index]
+        if a.shape[1:] != b.shape[1:]:
+            (h, w), (other_h, other_w) = a.shape[1:], b.shape[1:]
+            raise different_sizes(names[0], (h, w), names[1], (other_h, other_w))
+        if len(a) != len(b):
+            raise DataError(
+                f"{names[0]} has {len(a)} channels and {names[1]} {len(b)}: give both as many"
+            )
+        return torch.stack([a, b])
+
+
+def judge(
+    metric: str,
+    *,
+    states: Mapping[str, Mapping[str, Tensor]],
+    paths: Mapping[str, Path],
+    device: torch.device | str,
+) -> Judge:
+    """Return the judge of a paired metric of `METRICS`.
+
+    `states` and `paths` hold the weights it needs by their names; `WeightsError` names the file
+    that does not fit.
+    """
+    if metric in _PIXELS:
+        return _PIXELS[metric]
+    backbone, heads = METRICS[metric].weights
+    network = LPIPS(backbone=heads.removeprefix("lpips-"))
+    network.load(
+        states[backbone],
+        states[heads],
+        backbone_origin=str(paths[backbone]),
+        heads_origin=str(paths[heads]),
+    )
+    network.eval().to(device)
+    return lambda real, fake: network(real.float() / 127.5 - 1, fake.float() / 127.5 - 1)
+
+
+def compare(
+    judges: Mapping[str, Judge],
+    real: Pictures,
+    fake: Pictures,
+    *,
+    batch_size: int,
+    device: torch.device | str,
+    advance: Callable[[int], None],
+) -> dict[str, list[float]]:
+    """Return the values of each judge, one for each pair in order, in one pass.
+
+    `advance` is told of every so many pairs done. Raises `DataError` for pairs of different size
+    and for pictures too small for a judge.
+    """
+    values: dict[str, list[float]] = {name: [] for name in judges}
+    pairs = Pairs(real, fake, coloured=any(METRICS[name].weights for name in judges))
+    with exact(device):
+        for stack in stacks(pairs, batch_size) if judges else ():
+            a, b = stack.to(device).unbind(dim=1)
+            for name, function in judges.items():
+                values[name] += function(a, b).tolist()
+            advance(len(stack))
+    return values

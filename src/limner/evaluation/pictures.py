@@ -1,0 +1,171 @@
+"""Folders of pictures as sequences of uint8 tensors, and what had to be done to read them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from limner.data.decode import EXTENSIONS, decode, header
+from limner.errors import DataError
+
+_LISTED = 10
+
+
+class Images(Protocol):
+    """Anything of a length that gives an image for each index below it: a list, a lazy folder."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Tensor: ...
+
+
+class Pictures:
+    """uint8 C x H x W images of any sequence, checked and made measurable one at a time.
+
+    16-bit images are scaled to 8 bits (divided by 257, rounded) and an alpha channel that is
+    opaque everywhere is left out; what was done is counted in `done` by sentence. Raises
+    `DataError`, naming the picture, for anything that is not such an image.
+    """
+
+    def __init__(self, images: Images, names: Sequence[str]) -> None:
+        self.images = images
+        self.names = tuple(names)
+        self._sizes: dict[int, str] = {}
+        self._done: dict[str, set[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tensor:
+        image, name = self.images[index], self.names[index]
+        if image.ndim != 3 or image.dtype not in (torch.uint8, torch.uint16):
+            raise DataError(
+                f"{name} is {image.dtype} of shape {tuple(image.shape)}: metrics read images of "
+                "8 or 16 bits, C x H x W"
+            )
+        if image.dtype == torch.uint16:
+            image = ((image.to(torch.int32) + 128) // 257).to(torch.uint8)
+            self.note(index, "16 bits scaled to 8 (divided by 257, rounded)")
+        if image.shape[0] in (2, 4):
+            if not (image[-1] == 255).all():
+                raise DataError(
+                    f"{name} has {image.shape[0]} channels and the last is no opaque alpha: "
+                    "metrics read grey or RGB images, so flatten it first"
+                )
+            image = image[:-1]
+            self.note(index, "opaque alpha channel left out")
+        self._sizes[index] = f"{image.shape[2]}x{image.shape[1]}"
+        return image
+
+    def note(self, index: int, what: str) -> None:
+        """Remember that `what` was done to the picture at `index`."""
+        self._done.setdefault(what, set()).add(index)
+
+    @property
+    def done(self) -> dict[str, int]:
+        """The number of pictures for each thing that was done to some."""
+        return {what: len(indices) for what, indices in sorted(self._done.items())}
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of pictures read of each size, width x height, the commonest first."""
+        return dict(Counter(self._sizes.values()).most_common())
+
+
+class Coloured:
+    """The same pictures with three channels: grey is replicated (and noted), others refused."""
+
+    def __init__(self, pictures: Pictures) -> None:
+        self.pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, index: int) -> Tensor:
+        image = self.pictures[index]
+        if image.shape[0] == 1:
+            self.pictures.note(index, "grey replicated to three channels")
+            return image.expand(3, -1, -1)
+        if image.shape[0] != 3:
+            raise DataError(
+                f"{self.pictures.names[index]} has {image.shape[0]} channels: lpips, fid, kid and "
+                "fd-vgg16 read 1 or 3, so leave them out of the metrics"
+            )
+        return image
+
+
+class Files:
+    """Image files, decoded when asked for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = tuple(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return decode(self.paths[index])
+
+
+def listed(folder: Path) -> list[Path]:
+    """Return the image files that lie in `folder` itself, sorted by name; `DataError` if none."""
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder: give a folder of images")
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS and p.is_file())
+    if not paths:
+        raise DataError(f"{folder} holds no images ({', '.join(sorted(EXTENSIONS))})")
+    return paths
+
+
+def matched(real: Sequence[Path], fake: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Return the files paired by stem, sorted by it.
+
+    Raises `DataError` that lists what has no partner, or names a pair of two sizes; for that only
+    the files' headers are read.
+    """
+    left, right = _by_stem(real), _by_stem(fake)
+    lonely = [
+        f"only in {paths[0].parent}: {_some(stems)}"
+        for paths, stems in ((real, left.keys() - right.keys()), (fake, right.keys() - left.keys()))
+        if stems
+    ]
+    if lonely:
+        raise DataError(
+            f"pictures are compared with those of the same name, and some have no partner "
+            f"({'; '.join(lonely)}): make the names equal, or ask only for fid, kid, fd-vgg16"
+        )
+    pairs = [(left[stem], right[stem]) for stem in sorted(left)]
+    for a, b in pairs:
+        (_, *size), (_, *other) = header(a), header(b)
+        if size != other:
+            raise different_sizes(str(a), (size[0], size[1]), str(b), (other[0], other[1]))
+    return pairs
+
+
+def different_sizes(
+    name: str, size: tuple[int, int], other_name: str, other: tuple[int, int]
+) -> DataError:
+    """Return the error for two pictures whose (height, width) are not the same."""
+    return DataError(
+        f"{name} is {size[1]}x{size[0]} and {other_name} is {other[1]}x{other[0]}: pictures are "
+        "compared at one size, so resize one of them"
+    )
+
+
+def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in found:
+            raise DataError(f"{found[path.stem]} and {path.name} have one name: remove one of them")
+        found[path.stem] = path
+    return found
+
+
+def _some(stems: set[str]) -> str:
+    names = sorted(stems)
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

@@ -1,0 +1,129 @@
+"""A run measured on a split: the figures are those of the files it leaves behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from limner.config import to_yaml, with_overrides
+from limner.data import decode
+from limner.errors import CheckpointError, DataError, WeightsError
+from limner.evaluation.evaluate import evaluate
+from limner.evaluation.measure import compare_folders
+from limner.evaluation.report import write_report
+from limner.files import write_text
+from limner.inference import Translator
+from limner.presets import preset
+from limner.training.checkpoint import save_checkpoint
+from limner.training.state import build_state, resolved
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    root = tmp_path / "data"
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 2), ("test", 5)):
+        (root / split).mkdir(parents=True)
+        for index in range(count):
+            pixels = rng.integers(0, 256, (8, 16, 3), dtype=np.uint8).repeat(6, 0).repeat(6, 1)
+            Image.fromarray(pixels).save(root / split / f"{index}.png")
+    return root
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    from lightning_fabric import Fabric
+
+    settings = ["data.size=32", "generator.width=4", "generator.depth=3"]
+    settings += ["discriminators.0.layers=1", "data.direction=BtoA"]
+    config = resolved(with_overrides(preset("pix2pix-small"), settings))
+    folder = tmp_path / "run"
+    write_text(folder / "config.yaml", to_yaml(config))
+    save_checkpoint(build_state(config, Fabric(accelerator="cpu", devices=1)), folder)
+    return folder
+
+
+def test_the_figures_are_those_of_the_files(run: Path, data: Path) -> None:
+    results = evaluate(run, data, metrics=["l1", "psnr", "ssim"], command="limner evaluate ...")
+    folder = run / "evaluation" / "test"
+    again = compare_folders(folder / "target", folder / "images", metrics=["l1", "psnr", "ssim"])
+    assert results["scores"]["values"] == again.values
+    assert results["images"] == 5
+    assert results["names"] == ["0", "1", "2", "3", "4"]
+    assert json.loads((folder / "results.json").read_text()) == json.loads(json.dumps(results))
+    for value in results["scores"]["per_image"].values():
+        assert len(value) == 5
+
+
+def test_the_files_are_what_the_run_makes_of_the_sources(run: Path, data: Path) -> None:
+    evaluate(run, data, metrics=["l1"])
+    folder = run / "evaluation" / "test"
+    translator = Translator.load(run)
+    for name in "01234":
+        source = decode(folder / "source" / f"{name}.png").float()[None] / 127.5 - 1
+        expected = ((translator(source)[0] + 1) * 127.5).round()
+        made = decode(folder / "images" / f"{name}.png").float()
+        assert float((made - expected).abs().max()) <= 1
+        # BtoA: the right half is the source, the left one the target.
+        pair = np.asarray(Image.open(data / "test" / f"{name}.png").resize((64, 32), 0))
+        left = decode(folder / "target" / f"{name}.png").permute(1, 2, 0).numpy()
+        assert abs(left.astype(int) - pair[:, :32].astype(int)).mean() < 30
+
+
+def test_a_second_evaluation_replaces_the_first_whole(run: Path, data: Path) -> None:
+    evaluate(run, data, metrics=["l1"])
+    (data / "test" / "4.png").unlink()
+    evaluate(run, data, metrics=["l1"])
+    folder = run / "evaluation" / "test"
+    assert len(list((folder / "images").iterdir())) == 4
+    assert [path.name for path in (run / "evaluation").iterdir()] == ["test"]
+
+
+def test_a_failure_leaves_the_evaluation_before(run: Path, data: Path) -> None:
+    evaluate(run, data, metrics=["l1"])
+    before = (run / "evaluation" / "test" / "results.json").read_text()
+    path = data / "test" / "3.png"
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(DataError, match=r"3\.png"):
+        evaluate(run, data, metrics=["l1"])
+    assert (run / "evaluation" / "test" / "results.json").read_text() == before
+    assert [path.name for path in (run / "evaluation").iterdir()] == ["test"]
+
+
+def test_missing_weights_are_said_before_anything_is_translated(
+    run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "none").mkdir()
+    monkeypatch.setenv("LIMNER_WEIGHTS", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "none"))
+    monkeypatch.setattr("limner.evaluation.weights.urlopen", _no_network, raising=False)
+    with pytest.raises(WeightsError, match="--weights"):
+        evaluate(run, data, metrics=["fid"], weights=tmp_path / "none")
+    assert not (run / "evaluation").exists()
+
+
+def _no_network(*arguments: object, **keywords: object) -> None:
+    raise OSError("no network")
+
+
+def test_no_run_no_checkpoint_no_split_are_each_one_sentence(
+    run: Path, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="is no folder"):
+        evaluate(tmp_path / "nowhere", data, metrics=["l1"])
+    with pytest.raises(CheckpointError, match="has no checkpoint 7"):
+        evaluate(run, data, metrics=["l1"], checkpoint="7")
+    with pytest.raises(DataError, match="val"):
+        evaluate(run, data, split="val", metrics=["l1"])
+
+
+def test_the_report_shows_what_was_measured(run: Path, data: Path) -> None:
+    results = evaluate(run, data, metrics=["l1", "ssim"])
+    page = write_report(run).read_text()
+    for value in results["scores"]["values"].values():
+        assert f"{value:.3f}"[:5] in page
