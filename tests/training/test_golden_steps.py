@@ -6,16 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from limner.config import with_overrides
 from limner.objective import Objective
 from limner.presets import preset
-from limner.training.state import State, build_state, resolved
+from limner.training.state import Player, State, build_state, resolved
 from limner.training.step import gan_step
-from limner.transfer import from_project
+from limner.transfer import from_project, network_settings
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden"
 STEPS = sorted(path.stem for path in GOLDEN.glob("step_*.json"))
@@ -28,17 +27,24 @@ def weights(tensors: dict[str, Tensor], prefix: str, role: str, **architecture: 
     return from_project(state, project="junyanz", role=role, **architecture)
 
 
+def players(state: State) -> dict[str, Player]:
+    return {"generator": state.generator, "discriminator": state.discriminators[0]}
+
+
 def state_before(facts: dict, tensors: dict[str, Tensor], fabric, architecture) -> State:
+    networks = {}
+    for role, options in architecture.items():
+        name, keywords = network_settings("junyanz", role, **options)
+        inside = {key: value for key, value in keywords.items() if not key.endswith("_channels")}
+        networks[role] = json.dumps({"name": name, **inside})
+    height, width = tensors["batch.0.source"].shape[-2:]
     config = resolved(
         with_overrides(
             preset("pix2pix"),
             [
-                f"data.size={tensors['batch.0.source'].shape[-1]}",
-                f"generator.width={facts['ngf']}",
-                f"generator.norm={facts['norm']}",
-                f"generator.dropout={0.5 if facts['dropout'] else 0.0}",
-                f"discriminators.0.width={facts['ndf']}",
-                f"discriminators.0.norm={facts['norm']}",
+                f"data.size=[{height}, {width}]",
+                f"generator={networks['generator']}",
+                f"discriminators=[{networks['discriminator']}]",
                 f"objective.gan={facts['gan_mode']}",
                 f"objective.l1={facts['lambda_L1']}",
                 f"training.lr={facts['lr']}",
@@ -47,10 +53,7 @@ def state_before(facts: dict, tensors: dict[str, Tensor], fabric, architecture) 
         )
     )
     state = build_state(config, fabric)
-    for role, player in (
-        ("generator", state.generator),
-        ("discriminator", state.discriminators[0]),
-    ):
+    for role, player in players(state).items():
         letter = role[0].upper()
         player.plain.load_state_dict(
             weights(tensors, f"before.{letter}.", role, **architecture[role])
@@ -83,16 +86,20 @@ def test_the_steps_of_the_reference_are_followed(name: str, fabric) -> None:
     }
     state = state_before(facts, tensors, fabric, architecture)
     objective = Objective(state.config.objective)
+    worst_loss = worst_weight = 0.0
     for number, losses in enumerate(facts["losses"]):
         batch = {c: tensors[f"batch.{number}.{c}"] for c in ("source", "target")}
         scalars = gan_step(state, batch, objective)
         for theirs, value in losses.items():
             weight = facts["lambda_L1"] if theirs == "G_L1" else 1
-            assert float(scalars[NAMES[theirs]]) * weight == pytest.approx(value, rel=1e-4), theirs
-    for role, player in (
-        ("generator", state.generator),
-        ("discriminator", state.discriminators[0]),
-    ):
+            ours = float(scalars[NAMES[theirs]]) * weight
+            worst_loss = max(worst_loss, abs(ours - value) / abs(value))
+    for role, player in players(state).items():
         expected = weights(tensors, f"after.{role[0].upper()}.", role, **architecture[role])
         for key, value in player.plain.state_dict().items():
-            torch.testing.assert_close(value, expected[key], atol=1e-4, rtol=0, msg=f"{role} {key}")
+            difference = float((value - expected[key]).abs().max())
+            worst_weight = max(worst_weight, difference)
+    # Seen with `pytest -s`: the figures of results/README.md.
+    print(f"{name}: losses to {worst_loss:.1e} relative, final weights to {worst_weight:.1e}")
+    assert worst_loss < 1e-4
+    assert worst_weight < 1e-4

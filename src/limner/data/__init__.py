@@ -1,0 +1,51 @@
+"""Paired images: found by layout, checked, decoded, resized, cached, drawn from and batched."""
+
+from limner.data.cache import Cache
+from limner.data.channels import as_channels, to_float
+from limner.data.checks import scan, validate
+from limner.data.dataset import PairedDataset, read_pair
+from limner.data.decode import EXTENSIONS, decode, header, probe
+from limner.data.description import Description, read_description
+from limner.data.interpolation import INTERPOLATIONS, looks_like_labels, resize
+from limner.data.layouts import LAYOUTS, find_pairs, splits
+from limner.data.loader import collate, make_loader
+from limner.data.opening import decide_interpolation, open_dataset
+from limner.data.order import EpochBatches, batches_per_epoch
+from limner.data.pairs import Pair, images_in, natural
+from limner.data.transforms import MODES, Draw, apply, central, draw
+
+__all__ = [
+    "EXTENSIONS",
+    "INTERPOLATIONS",
+    "LAYOUTS",
+    "MODES",
+    "Cache",
+    "Description",
+    "Draw",
+    "EpochBatches",
+    "Pair",
+    "PairedDataset",
+    "apply",
+    "as_channels",
+    "batches_per_epoch",
+    "central",
+    "collate",
+    "decide_interpolation",
+    "decode",
+    "draw",
+    "find_pairs",
+    "header",
+    "images_in",
+    "looks_like_labels",
+    "make_loader",
+    "natural",
+    "open_dataset",
+    "probe",
+    "read_description",
+    "read_pair",
+    "resize",
+    "scan",
+    "splits",
+    "to_float",
+    "validate",
+]

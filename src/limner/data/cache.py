@@ -1,0 +1,141 @@
+"""Decoded images on disk, so that the second epoch decodes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from limner.files import replacing
+
+VERSION = 1  # of what the files hold; raise it whenever decoding or resizing changes
+_HEADER = 128  # bytes before the samples in an .npy file of three dimensions
+_STALE = 3600  # seconds after which a temporary file has no writer any more
+
+_DTYPES = (np.uint8, np.uint16)
+
+logger = logging.getLogger(__name__)
+
+
+class Cache:
+    """A bounded folder of images, one `.npy` file a sample, read memory-mapped.
+
+    `names` are those of all samples of a data set, in order, and `sizes` their bytes. Samples are
+    taken in that order until `limit_bytes` are spent, so that all workers agree on which to keep
+    without a word. `beside` (name: bytes) are the claims of caches open on the same folder: they
+    count against the limit. Other files are deleted, least recently used first, until all fits.
+
+    A disk that is full or read-only ends the caching with one warning, never the run.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        limit_bytes: int,
+        names: Sequence[str],
+        sizes: Sequence[int],
+        beside: Mapping[str, int] | None = None,
+    ):
+        beside = beside or {}
+        self.folder = folder
+        self.claims: dict[str, int] = {}
+        self.kept: set[int] = set()
+        # A tensor in shared memory: a worker that finds the disk full tells all others.
+        self._failed = torch.zeros(1, dtype=torch.uint8).share_memory_()
+        left = limit_bytes - sum(beside.values())
+        for index, (name, size) in enumerate(zip(names, sizes, strict=True)):
+            if name in beside or name in self.claims:  # the same files and settings: one copy
+                self.kept.add(index)
+                continue
+            left -= size
+            if left < 0:
+                break
+            self.kept.add(index)
+            self.claims[name] = size
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._make_room(limit_bytes, {**beside, **self.claims})
+        except OSError as error:
+            self._fail(error)
+
+    def read(self, index: int, name: str, *, channels: int) -> Tensor | None:
+        """Return the C x H x W image kept under `name`, or None where there is none.
+
+        A file that is damaged, or has not C = `channels`, counts as absent.
+        """
+        if index not in self.kept:
+            return None
+        try:
+            # "c", not "r": private pages, never written back, that torch may take as writable.
+            array = np.load(self._path(name), mmap_mode="c", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        sound = array.ndim == 3 and len(array) == channels and array.dtype in _DTYPES
+        return torch.from_numpy(array) if sound else None
+
+    def write(self, index: int, name: str, image: Tensor) -> None:
+        """Keep a C x H x W uint8 or uint16 image, if it is one of those to be kept."""
+        if index not in self.kept or self._failed[0]:
+            return
+        try:
+            with replacing(self._path(name)) as temporary, temporary.open("wb") as file:
+                np.save(file, image.contiguous().numpy(), allow_pickle=False)
+        except OSError as error:
+            self._fail(error)
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.npy"
+
+    def _fail(self, error: OSError) -> None:
+        self._failed[0] = 1
+        logger.warning(
+            "the image cache in %s is off (%s): training goes on and decodes every image anew",
+            self.folder,
+            error.strerror or error,
+        )
+
+    def _make_room(self, limit_bytes: int, claims: Mapping[str, int]) -> None:
+        room = limit_bytes - sum(claims.values())
+        others = []
+        for path in self.folder.glob("*.npy"):
+            with contextlib.suppress(FileNotFoundError):  # another process may tidy up as well
+                found = path.stat()
+                if path.stem in claims:
+                    path.touch()
+                elif path.name.startswith("."):  # left over by a process that was killed
+                    if time.time() - found.st_mtime > _STALE:
+                        path.unlink()
+                else:
+                    others.append((found.st_mtime_ns, found.st_size, path))
+        kept = sum(size for _, size, _ in others)
+        for _, size, path in sorted(others):
+            if kept <= room:
+                break
+            path.unlink(missing_ok=True)
+            kept -= size
+
+
+def file_name(files: Sequence[Path], settings: object) -> str:
+    """Return the name for what is made of `files` under `settings` (anything with a plain repr).
+
+    It follows from the files' absolute paths, sizes and times of change, so that a changed file
+    gets a new one. Raises `OSError` where a file is gone.
+    """
+    parts: list[object] = [VERSION, settings]
+    for path in files:
+        found = path.stat()
+        parts.append((str(path.absolute()), found.st_size, found.st_mtime_ns))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:40]
+
+
+def file_bytes(shape: Sequence[int], *, bits: int) -> int:
+    """Return the bytes of the file that holds an image of this shape."""
+    return _HEADER + int(np.prod(shape, dtype=np.int64)) * (bits // 8)

@@ -1,0 +1,179 @@
+"""Pairs become samples: decoded, resized, cached, cropped and mirrored by one draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from limner.data.cache import Cache, file_bytes, file_name
+from limner.data.channels import as_channels, to_float, to_uint16
+from limner.data.checks import Fields, odd_width
+from limner.data.decode import decode
+from limner.data.interpolation import checked_interpolation, resize
+from limner.data.pairs import Half, Pair
+from limner.data.transforms import apply, central, checked_mode, draw, resized_to
+from limner.errors import ConfigError, DataError
+
+_DRAWS = 2  # sets the streams of the samples' draws apart from that of the order (order.py)
+
+
+class Sample(TypedDict):
+    """One pair as the networks take it."""
+
+    source: Tensor
+    target: Tensor
+    name: str
+    index: int
+
+
+class PairedDataset(Dataset):
+    """A map-style data set of paired images.
+
+    An item is a dict: `source` and `target`, float32 C x H x W in [-1, 1]; `name`, the pair's; and
+    `index`. Keys are (epoch, index), or a plain index, which means epoch 0. What is drawn follows
+    from (seed, epoch, index) alone, so that neither the number of workers nor a resumed run
+    changes it. Without `augment` nothing is drawn: see `transforms.resized_to` and `central`.
+
+    mode: a key of `transforms.MODES`. size, load_size: (height, width) in pixels. channels,
+    interpolation: for source and target. cache: made by `planned_cache`, or None.
+
+    Raises `ConfigError` for settings that clash, and `DataError`, naming the file, for an image
+    that turns out damaged.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        mode: str,
+        size: tuple[int, int],
+        load_size: tuple[int, int],
+        flip: bool,
+        channels: tuple[int, int],
+        convert: bool,
+        interpolation: tuple[str, str],
+        cache: Cache | None,
+        seed: int,
+        augment: bool,
+    ):
+        if seed < 0:
+            raise ConfigError(f"seed is {seed}: it must be zero or more")
+        self.pairs = tuple(pairs)
+        self.mode = checked_mode(mode, size=size, load_size=load_size)
+        self.size = size
+        self.flip = flip
+        self.channels = channels
+        self.convert = convert
+        self.interpolation = tuple(checked_interpolation(name) for name in interpolation)
+        self.cache = cache
+        self.seed = seed
+        self.augment = augment
+        self._resized = resized_to(self.mode, size=size, load_size=load_size, augment=augment)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        stack = self.prepared(index)
+        height, width = stack.shape[-2:]
+        size = self.size if self.mode.crop else (height, width)
+        try:
+            if self.augment:
+                rng = np.random.default_rng((_DRAWS, self.seed, epoch, index))
+                drawn = draw(rng, height=height, width=width, size=size, flip=self.flip)
+            else:
+                drawn = central(height=height, width=width, size=size)
+        except DataError as error:
+            raise DataError(f"{self.pairs[index].source}: {error}") from None
+        source, target = to_float(apply(drawn, stack)).split(self.channels)
+        return {
+            "source": source,
+            "target": target,
+            "name": self.pairs[index].name,
+            "index": index,
+        }
+
+    def prepared(self, index: int) -> Tensor:
+        """Return source and target, joined along the channels, as they are before any draw.
+
+        (Cs + Ct) x H x W, uint8, or uint16 where either is: decoded, with the channels asked for,
+        and resized; from the cache where it has them.
+        """
+        pair = self.pairs[index]
+        if self.cache is None:
+            return self._decoded(pair)
+        files = [pair.source] if pair.source_half else [pair.source, pair.target]
+        try:
+            name = file_name(files, self._settings(pair.source_half))
+        except OSError:
+            return self._decoded(pair)  # which says what is wrong with the file
+        stack = self.cache.read(index, name, channels=sum(self.channels))
+        if stack is None:
+            stack = self._decoded(pair)
+            self.cache.write(index, name, stack)
+        return stack
+
+    def planned_cache(
+        self,
+        folder: Path,
+        fields: Sequence[Fields],
+        *,
+        limit_bytes: int,
+        beside: Mapping[str, int] | None = None,
+    ) -> Cache:
+        """Return a cache that fits this data set; `fields` are the headers `checks.scan` read."""
+        names, sizes = [], []
+        for pair, (source, target) in zip(self.pairs, fields, strict=True):
+            files = [pair.source] if pair.source_half else [pair.source, pair.target]
+            names.append(file_name(files, self._settings(pair.source_half)))
+            height, width = self._resized or (source.height, source.width)
+            bits = max(source.bits, target.bits)
+            sizes.append(file_bytes((sum(self.channels), height, width), bits=bits))
+        return Cache(folder, limit_bytes=limit_bytes, names=names, sizes=sizes, beside=beside)
+
+    def _settings(self, source_half: Half | None) -> tuple[object, ...]:
+        return source_half, self.channels, self.convert, self._resized, self.interpolation
+
+    def _decoded(self, pair: Pair) -> Tensor:
+        fields = []
+        images = read_pair(pair)
+        paths = (pair.source, pair.target)
+        for image, path, channels, interpolation in zip(
+            images, paths, self.channels, self.interpolation, strict=True
+        ):
+            image = as_channels(image, channels, convert=self.convert, path=path)
+            if self._resized is not None:
+                image = resize(image, self._resized, interpolation=interpolation)
+            fields.append(image)
+        source, target = fields
+        if source.shape[-2:] != target.shape[-2:]:
+            sizes = [f"{image.shape[2]}x{image.shape[1]}" for image in fields]
+            raise DataError(
+                f"{pair.source} is {sizes[0]} and its target {pair.target} is {sizes[1]}: the two "
+                "images of a pair must have one size, so resize one of them"
+            )
+        if source.dtype != target.dtype:
+            source, target = to_uint16(source), to_uint16(target)
+        return torch.cat([source, target])
+
+
+def read_pair(pair: Pair) -> tuple[Tensor, Tensor]:
+    """Decode the source and the target of a pair, each uint8 or uint16, C x H x W.
+
+    Raises `DataError` for a file that cannot be read, and a side-by-side image of odd width.
+    """
+    image = decode(pair.source)
+    if pair.source_half is None:
+        return image, decode(pair.target)
+    _, height, width = image.shape
+    if width % 2:
+        raise DataError(odd_width(pair.source, width, height))
+    left, right = image[..., : width // 2], image[..., width // 2 :]
+    return (left, right) if pair.source_half == "left" else (right, left)

@@ -1,0 +1,215 @@
+"""Image files become tensors with the channels and the depth that the file has."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from limner.errors import DataError
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# PNG colour type: channels. Type 3 (palette) has no 16 bit form, so it is Pillow's to expand.
+_PNG_CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
+# Pillow's mode: the mode whose samples we hand on, and its channels.
+_MODES = {
+    "1": ("L", 1),
+    "L": ("L", 1),
+    "LA": ("LA", 2),
+    "RGB": ("RGB", 3),
+    "RGBX": ("RGB", 3),
+    "RGBA": ("RGBA", 4),
+}
+_ORIENTATION = 0x0112  # the EXIF and TIFF tag
+
+
+class Header(NamedTuple):
+    """What a file says of its pixels before any is decoded; sizes as seen after orientation."""
+
+    channels: int
+    height: int
+    width: int
+    bits: int
+
+
+def decode(path: Path) -> Tensor:
+    """Decode an image file to a C x H x W tensor, uint8 or uint16 as the file is.
+
+    Channels are the file's own: grey 1, grey with alpha 2, RGB 3, RGBA 4, TIFF any number. A
+    palette is expanded to RGB (RGBA where it has transparency), one bit to 0 and 255; a colour key
+    (PNG's tRNS in a grey or RGB image) is ignored. EXIF and TIFF orientation are applied.
+
+    Raises `DataError`, naming the file and the cure, for what is missing, damaged, truncated or of
+    another kind (CMYK, floating point).
+    """
+    with _named(path):
+        kind = _kind(path)
+        if kind == "tiff":
+            from limner.data.tiff import tiff_pixels
+
+            pixels, orientation = tiff_pixels(path)
+        elif kind == "png16":
+            import imagecodecs
+
+            channels = _png16_header(path).channels
+            # libpng turns a colour key into an alpha channel, which the file itself has not.
+            pixels = imagecodecs.png_decode(path.read_bytes())
+            pixels = pixels.reshape(*pixels.shape[:2], -1)[..., :channels]
+            orientation = _png_orientation(path)
+        else:
+            with _pillow(path) as image:
+                mode, channels = _mode(image, path)
+                orientation = _orientation(image, path)
+                pixels = np.array(image if image.mode == mode else image.convert(mode))
+            pixels = pixels.reshape(*pixels.shape[:2], channels)
+        upright = orient(pixels, orientation)
+        return torch.from_numpy(np.ascontiguousarray(upright.transpose(2, 0, 1)))
+
+
+def probe(path: Path) -> Header:
+    """Read channels, height, width and bits a sample from a file's header; no pixel is decoded.
+
+    The same errors as `decode`, as far as the header shows them.
+    """
+    with _named(path):
+        kind = _kind(path)
+        if kind == "tiff":
+            from limner.data.tiff import tiff_header
+
+            found, orientation = tiff_header(path)
+        elif kind == "png16":
+            found, orientation = _png16_header(path), _png_orientation(path)
+        else:
+            with _pillow(path) as image:
+                _, channels = _mode(image, path)
+                found = Header(channels, image.height, image.width, 8)
+                orientation = _orientation(image, path)
+        if orientation >= 5:  # 5 to 8 turn the image by a quarter
+            found = found._replace(height=found.width, width=found.height)
+        return found
+
+
+def header(path: Path) -> tuple[int, int, int]:
+    """Read (channels, height, width) of an image file without decoding its pixels."""
+    found = probe(path)
+    return found.channels, found.height, found.width
+
+
+def orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn H x W x C pixels upright from EXIF `orientation` 1 to 8 (EXIF 2.32, tag 0x0112)."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)  # 5: the transpose; the other three are its mirrors
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder raises on bad bytes into a `DataError` that names the file."""
+    try:
+        yield
+    except (DataError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise DataError(
+            f"{path} is no image that can be read: it must be a sound JPEG, PNG, TIFF, WebP or "
+            "BMP file; save it anew as one of these, or remove it"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path} is too large ({_one_line(error)}): cut it into tiles") from error
+    except Exception as error:
+        # Decoders raise nearly anything on damaged bytes (SyntaxError, struct.error, IndexError,
+        # imagecodecs' own), so that no list of types would be complete.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise DataError(
+                f"{path} cannot be read ({error.strerror}): check the path and its permissions"
+            ) from error
+        raise DataError(
+            f"{path} is damaged or truncated ({_one_line(error)}): restore it from its source, "
+            "or remove it with its pair"
+        ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def _kind(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(26)
+    if start.startswith(_TIFF):
+        return "tiff"
+    # Byte 24 is the bit depth. Pillow makes 16 bit RGB(A) silently 8 bit, so it never sees these.
+    if start.startswith(_PNG) and len(start) == 26 and start[24] == 16:
+        return "png16"
+    return "pillow"
+
+
+def _pillow(path: Path) -> Image.Image:
+    return Image.open(path, formats=("JPEG", "PNG", "WEBP", "BMP"))
+
+
+def _mode(image: Image.Image, path: Path) -> tuple[str, int]:
+    if image.mode in ("P", "PA"):
+        transparent = image.mode == "PA" or "transparency" in image.info
+        return ("RGBA", 4) if transparent else ("RGB", 3)
+    if image.mode in _MODES:
+        return _MODES[image.mode]
+    raise DataError(
+        f"{path} is a {image.mode} image, whose colours depend on an ink profile or a scale that "
+        "is not known here: convert it to RGB first (e.g. `magick IN -colorspace sRGB OUT.png`)"
+    )
+
+
+def _orientation(image: Image.Image, path: Path) -> int:
+    if image.format == "PNG":
+        return _png_orientation(path)
+    return _valid(image.getexif().get(_ORIENTATION, 1))
+
+
+def _valid(orientation: object) -> int:
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
+def _png16_header(path: Path) -> Header:
+    with path.open("rb") as file:
+        start = file.read(26)
+    width, height, bits, colour = struct.unpack(">IIBB", start[16:26])
+    return Header(_PNG_CHANNELS[colour], height, width, bits)
+
+
+def _png_orientation(path: Path) -> int:
+    """Return the orientation in a PNG's eXIf chunk, which may stand behind the pixels.
+
+    Pillow would decode all pixels to look there, so the chunks are walked here.
+    """
+    with path.open("rb") as file:
+        file.seek(len(_PNG))
+        for kind, length in _png_chunks(file):
+            if kind == b"eXIf":
+                exif = Image.Exif()
+                exif.load(file.read(length))
+                return _valid(exif.get(_ORIENTATION, 1))
+    return 1
+
+
+def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Yield (type, length) of every chunk, the file standing at the chunk's data."""
+    while len(start := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", start)
+        data = file.tell()
+        yield kind, length
+        file.seek(data + length + 4)  # the data and its checksum

@@ -1,0 +1,95 @@
+"""What would fail in training fails before it, in one sentence with the cure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from limner.data import find_pairs, scan, validate
+from limner.errors import DataError
+
+
+def folder(root: Path, **images: tuple[str, tuple[int, int], tuple[int, int]]) -> Path:
+    """Make train/A and train/B: stem = (Pillow mode, size in A, size in B), sizes width, height."""
+    for side in (1, 2):
+        for stem, (mode, *sizes) in images.items():
+            path = root / f"train/{'AB'[side - 1]}/{stem.lstrip('_')}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new(mode, sizes[side - 1]).save(path)
+    return root
+
+
+def check(root: Path, **given: Any) -> None:
+    settings: dict[str, Any] = {
+        "mode": "resize_crop",
+        "size": (16, 16),
+        "channels": (3, 3),
+        "convert": False,
+        "batch_size": 1,
+    }
+    pairs = find_pairs(root, "train", direction=None)
+    validate(pairs, scan(pairs), **(settings | given))
+
+
+def test_headers_are_those_of_the_fields(tmp_path, side_by_side):
+    root = folder(tmp_path, a=("L", (8, 9), (8, 9)))
+    ((source, target),) = scan(find_pairs(root, "train", direction=None))
+    assert tuple(source) == tuple(target) == (1, 9, 8, 8)
+    pairs = find_pairs(side_by_side(3, height=10, width=12), "train", direction="BtoA")
+    assert {tuple(field) for fields in scan(pairs) for field in fields} == {(3, 10, 12, 8)}
+
+
+def test_odd_width_side_by_side(tmp_path):
+    for number, width in enumerate((510, 511, 513)):
+        (tmp_path / "train").mkdir(exist_ok=True)
+        Image.new("RGB", (width, 256)).save(tmp_path / f"train/{number}.png")
+    message = r"train/1\.png is 511x256: side-by-side pairs need an even width \(1 more like it\)$"
+    with pytest.raises(DataError, match=message):
+        check(tmp_path)
+
+
+def test_wrong_channels_in_either_field(tmp_path):
+    root = folder(tmp_path, a=("L", (32, 32), (32, 32)))
+    for channels, side in (((3, 1), "A"), ((1, 3), "B")):
+        message = rf"train/{side}/a\.png has 1 channel where data\.channels asks for 3: set "
+        with pytest.raises(DataError, match=message):
+            check(root, channels=channels)
+    check(root, channels=(1, 1))
+    check(root, channels=(3, 3), convert=True)
+
+
+@pytest.mark.parametrize("mode", ["resize_crop", "crop", "resize", "none"])
+def test_two_sizes_in_a_pair(tmp_path, mode):
+    root = folder(tmp_path, a=("RGB", (32, 32), (32, 32)), b=("RGB", (32, 40), (40, 32)))
+    message = r"A/b\.png is 32x40 and its target .*B/b\.png is 40x32: .*resize one"
+    with pytest.raises(DataError, match=message):
+        check(root, mode=mode)
+
+
+def test_smaller_than_the_crop(tmp_path):
+    root = folder(tmp_path, a=("RGB", (32, 16), (32, 16)))
+    check(root, mode="crop", size=(16, 32))
+    with pytest.raises(DataError, match=r"a\.png is 32x16, smaller than the crop of 32x17: lower"):
+        check(root, mode="crop", size=(17, 32))
+    with pytest.raises(DataError, match=r"a\.png is 32x16, smaller than the crop of 33x16: lower"):
+        check(root, mode="crop", size=(16, 33))
+    check(root, mode="resize_crop", size=(256, 256))
+
+
+def test_two_sizes_in_a_batch(tmp_path):
+    root = folder(tmp_path, _1=("RGB", (32, 16), (32, 16)), _2=("RGB", (16, 32), (16, 32)))
+    message = r"2\.png is 16x32 and .*1\.png is 32x16: two sizes cannot stand in a batch, so set"
+    with pytest.raises(DataError, match=message):
+        check(root, mode="none", batch_size=2)
+    check(root, mode="none", batch_size=1)
+    check(root, mode="crop", batch_size=2)
+
+
+def test_a_damaged_header_is_named(tmp_path):
+    root = folder(tmp_path, a=("RGB", (32, 16), (32, 16)))
+    (root / "train/B/a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(DataError, match=r"train/B/a\.png is "):
+        check(root)
