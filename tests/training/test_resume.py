@@ -183,8 +183,8 @@ def test_the_log_forgets_what_will_be_done_again(tmp_path: Path) -> None:
     for step in range(1, 6):
         log("train", {"step": step, "g/l1": float("nan") if step == 2 else 0.5})
     log.close()
-    with (tmp_path / "log.jsonl").open("a") as file:
-        file.write('{"event": "train", "st')
+    with (tmp_path / "log.jsonl").open("ab") as file:
+        file.write(b'7\n{"event": "train", "note": "\xc3')  # torn within a letter
     forget_after(tmp_path, 3)
     events = read_events(tmp_path)
     assert [event.get("step") for event in events] == [None, 1, 2, 3]

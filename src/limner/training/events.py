@@ -61,14 +61,17 @@ def _json_safe(value: Any) -> Any:
 
 
 def read_events(run: Path) -> list[dict[str, Any]]:
-    """Return the events of a run's log; a line torn by a crash is passed over."""
+    """Return the events of a run's log; a line torn by a crash, even within a letter, is passed."""
     path = run / "log.jsonl"
+    text = path.read_bytes().decode("utf-8", errors="replace") if path.exists() else ""
     events = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in text.split("\n"):
         try:
-            events.append(json.loads(line))
+            event = json.loads(line)
         except json.JSONDecodeError:
             continue
+        if isinstance(event, dict) and "event" in event:
+            events.append(event)
     return events
 
 
