@@ -8,21 +8,19 @@ from typing import Any
 import yaml
 from pydantic import ValidationError, model_validator
 
-from limner.config.overrides import Known, apply_overrides, explain, known_keys
-from limner.config.sections import (
-    DataSettings,
+from limner.config.base import Section
+from limner.config.data import DataSettings
+from limner.config.networks import (
     DiscriminatorSettings,
     GeneratorSettings,
-    InferenceSettings,
-    ObjectiveSettings,
     PatchSettings,
     PixelSettings,
     ResNetSettings,
-    Section,
-    TrainingSettings,
     UNetSettings,
-    ValidationSettings,
 )
+from limner.config.objective import ObjectiveSettings
+from limner.config.overrides import Known, apply_overrides, explain, known_keys
+from limner.config.training import InferenceSettings, TrainingSettings, ValidationSettings
 from limner.errors import ConfigError
 
 __all__ = [

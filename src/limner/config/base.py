@@ -1,0 +1,30 @@
+"""What the sections of a configuration share: strictness and the types of their keys.
+
+The docstring under a key is its documentation; `limner presets --keys` prints it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+def both(value: object) -> object:
+    """Read one value as the same value twice: a square size, a setting for source and target."""
+    return value if isinstance(value, list | tuple) else (value, value)
+
+
+PositiveInt = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0)]
+Size = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(both)]
+Channels = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(both)]
+
+
+class Section(BaseModel):
+    """A frozen group of keys that refuses unknown ones."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True
+    )

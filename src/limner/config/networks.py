@@ -1,0 +1,104 @@
+"""The keys of `generator` and of each of `discriminators`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from limner.config.base import Fraction, PositiveInt, Section
+
+Norm = Literal["batch", "instance", "instance-affine", "group", "none"]
+Init = Literal["normal", "xavier", "kaiming", "orthogonal", "default"]
+
+
+class UNetSettings(Section):
+    """The encoder-decoder with skip connections (Isola et al. 2017, section 3.2.1)."""
+
+    name: Literal["unet"] = "unet"
+    """The network."""
+    width: PositiveInt = 64
+    """Filters of the first layer (ngf)."""
+    depth: Annotated[int, Field(ge=2)] | None = None
+    """Number of halvings; nothing means as many as data.size allows, at most 8."""
+    norm: Norm = "batch"
+    """Normalisation."""
+    bias: bool | None = None
+    """Whether inner convolutions have a bias; nothing means where the norm has none."""
+    dropout: Fraction = 0.5
+    """Probability, in the innermost decoder levels of full width."""
+    dropout_kind: Literal["element", "channel", "none"] = "element"
+    """What is dropped: single values, whole channels, nothing."""
+    init: Init = "normal"
+    """Initialisation of the weights; default is PyTorch's own."""
+    init_gain: Annotated[float, Field(gt=0)] = 0.02
+    """Standard deviation for normal, gain for the others."""
+
+
+class ResNetSettings(Section):
+    """The residual generator (Johnson et al. 2016)."""
+
+    name: Literal["resnet"]
+    """The network."""
+    width: PositiveInt = 64
+    """Filters of the first layer (ngf)."""
+    blocks: PositiveInt = 9
+    """Residual blocks: 9 for 256 pixels and more, 6 for 128."""
+    norm: Norm = "instance"
+    """Normalisation."""
+    bias: bool | None = None
+    """Whether inner convolutions have a bias; nothing means where the norm has none."""
+    dropout: Fraction = 0.0
+    """Probability, within each block."""
+    dropout_kind: Literal["element", "channel", "none"] = "element"
+    """What is dropped: single values, whole channels, nothing."""
+    padding: Literal["reflect", "replicate", "zero"] = "reflect"
+    """How convolutions see beyond the border."""
+    init: Init = "normal"
+    """Initialisation of the weights; default is PyTorch's own."""
+    init_gain: Annotated[float, Field(gt=0)] = 0.02
+    """Standard deviation for normal, gain for the others."""
+
+
+class PatchSettings(Section):
+    """The n-layer PatchGAN (Isola et al. 2017, section 3.2.2)."""
+
+    name: Literal["patch"] = "patch"
+    """The network."""
+    width: PositiveInt = 64
+    """Filters of the first layer (ndf)."""
+    layers: PositiveInt = 3
+    """Strided layers; 1 to 5 see fields of 16, 34, 70, 142 and 286 pixels."""
+    norm: Norm = "batch"
+    """Normalisation."""
+    bias: bool | None = None
+    """Whether inner convolutions have a bias; nothing means where the norm has none."""
+    conditional: bool = True
+    """Whether it sees the source beside the picture it judges."""
+    init: Init = "normal"
+    """Initialisation of the weights; default is PyTorch's own."""
+    init_gain: Annotated[float, Field(gt=0)] = 0.02
+    """Standard deviation for normal, gain for the others."""
+
+
+class PixelSettings(Section):
+    """The 1 x 1 PixelGAN (Isola et al. 2017, section 4.4)."""
+
+    name: Literal["pixel"]
+    """The network."""
+    width: PositiveInt = 64
+    """Filters of the first layer (ndf)."""
+    norm: Norm = "batch"
+    """Normalisation."""
+    bias: bool | None = None
+    """Whether inner convolutions have a bias; nothing means where the norm has none."""
+    conditional: bool = True
+    """Whether it sees the source beside the picture it judges."""
+    init: Init = "normal"
+    """Initialisation of the weights; default is PyTorch's own."""
+    init_gain: Annotated[float, Field(gt=0)] = 0.02
+    """Standard deviation for normal, gain for the others."""
+
+
+GeneratorSettings = Annotated[UNetSettings | ResNetSettings, Field(discriminator="name")]
+DiscriminatorSettings = Annotated[PatchSettings | PixelSettings, Field(discriminator="name")]

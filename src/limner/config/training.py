@@ -1,0 +1,74 @@
+"""The keys of `training`, `validation` and `inference`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from limner.config.base import Fraction, PositiveInt, Section, Weight
+
+
+class TrainingSettings(Section):
+    """How long, how fast, in what precision."""
+
+    epochs: PositiveInt = 200
+    """Passes over the training pairs."""
+    steps: PositiveInt | None = None
+    """Stop after so many steps even if epochs remain."""
+    batch_size: PositiveInt = 1
+    """Pairs a forward pass, for each process."""
+    accumulate: PositiveInt = 1
+    """Forward passes whose gradients make one step."""
+    optimizer: Literal["adam", "adamw", "radam"] = "adam"
+    """The optimiser of every network."""
+    lr: Annotated[float, Field(gt=0)] = 2e-4
+    """Learning rate of the generator, before the schedule."""
+    discriminator_lr: Annotated[float, Field(gt=0)] | None = None
+    """Learning rate of the discriminators; nothing means the generator's."""
+    betas: tuple[Fraction, Fraction] = (0.5, 0.999)
+    """Adam's decay rates."""
+    weight_decay: Weight = 0.0
+    """Decoupled for adamw, L2 for the others."""
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """How the learning rates change from epoch to epoch."""
+    decay_start: Fraction = 0.5
+    """The part of the epochs before the decay begins."""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of a running average of the generator's weights, which then makes the pictures."""
+    precision: Literal["32-true", "bf16-mixed", "64-true"] = "32-true"
+    """Number format, as Lightning Fabric names it."""
+    workers: Annotated[int, Field(ge=0)] = 1
+    """Processes that load data; 0 loads in the training process."""
+    log_every: PositiveInt = 50
+    """Steps between lines of the log; each line is the mean since the last."""
+    checkpoint_every: Annotated[float, Field(gt=0)] = 5.0
+    """Epochs between checkpoints; fractions are allowed, here and below."""
+    samples_every: Annotated[float, Field(gt=0)] | None = 10.0
+    """Epochs between sample sheets; nothing for none."""
+
+
+class ValidationSettings(Section):
+    """What is measured on held-out pairs during training."""
+
+    every: Annotated[float, Field(gt=0)] | None = None
+    """Epochs between measurements; nothing for none."""
+    split: str = "val"
+    """The split to measure on; a set without it is not measured, with a word in the log."""
+    images: PositiveInt = 200
+    """At most so many pairs, the first of the split."""
+    metrics: tuple[str, ...] = ("l1", "ssim")
+    """Metrics, as `limner evaluate --metrics` names them; those with networks need weights."""
+    best: str | None = None
+    """The metric that decides which checkpoint is kept as the best; nothing keeps the newest.
+
+    Of l1, psnr and ssim beware: they like blur better than detail. lpips is a fair judge."""
+
+
+class InferenceSettings(Section):
+    """How the generator is used once trained."""
+
+    statistics: Literal["running", "batch"] = "running"
+    """Batch norm's statistics: those of training, or each picture's own as the paper has it."""
+    dropout: bool = False
+    """Keep dropout on, as the paper's only source of noise; seeded, so that results repeat."""
