@@ -14,6 +14,7 @@ from limner.cli.options import (
     print_json,
     print_scores,
 )
+from limner.cli.segmentation import SegmentationOptions, load, print_segmentation
 
 DEFAULT_METRICS = "l1,psnr,ssim"
 
@@ -34,6 +35,7 @@ def evaluate(
     device: Device = "auto",
     seed: int = 2020,
     json: Json = False,
+    seg: SegmentationOptions | None = None,
 ) -> None:
     """Translate a split with a run and measure the pictures against the targets.
 
@@ -62,6 +64,7 @@ def evaluate(
     from limner.evaluation.evaluate import evaluate as evaluate_run
     from limner.evaluation.report import write_report
 
+    segmentation = load(seg, names(metrics), device=pick_device(device))
     with stages() as progress:
         result = evaluate_run(
             run,
@@ -74,12 +77,14 @@ def evaluate(
             seed=seed,
             progress=progress,
             command=command_line(),
+            segmentation=segmentation,
         )
     page = write_report(run)
     if json:
         print_json(result)
     else:
         print_scores(result["scores"]["values"], result["scores"]["details"])
+        print_segmentation(result["scores"]["details"])
         print(f"see {page}")
 
 
@@ -92,6 +97,7 @@ def compare(
     device: Device = "auto",
     seed: int = 2020,
     json: Json = False,
+    seg: SegmentationOptions | None = None,
 ) -> None:
     """Measure one folder of pictures against another; no run is needed.
 
@@ -101,6 +107,7 @@ def compare(
     **Examples**
 
     - `limner compare photos/real photos/made --metrics ssim,lpips,fid --weights ~/weights`
+    - `limner compare photos/real photos/made --metrics seg --labels labels --segmenter net.onnx`
 
     Parameters
     ----------
@@ -109,18 +116,28 @@ def compare(
     fake
         Folder of the pictures to be judged.
     seed
-        Decides the subsets of KID.
+        Decides the subsets of KID and the bootstrap intervals.
     """
     from limner.cli.progress import stages
     from limner.evaluation.measure import compare_folders
+    from limner.evaluation.segmentation.results import with_segmentation
 
+    segmentation = load(seg, names(metrics), device=pick_device(device))
     with stages() as progress:
-        scores = compare_folders(
+        scores = with_segmentation(
+            names(metrics),
             real,
             fake,
-            metrics=names(metrics),
-            weights=weights,
-            device=pick_device(device),
+            segmentation=segmentation,
+            others=lambda rest: compare_folders(
+                real,
+                fake,
+                metrics=rest,
+                weights=weights,
+                device=pick_device(device),
+                seed=seed,
+                progress=progress,
+            ),
             seed=seed,
             progress=progress,
         )
@@ -128,6 +145,7 @@ def compare(
         print_json(scores.to_json())
     else:
         print_scores(scores.values, scores.details)
+        print_segmentation(scores.details)
 
 
 def report(run: Path) -> None:

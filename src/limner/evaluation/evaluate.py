@@ -16,6 +16,8 @@ from limner.data import PairedDataset
 from limner.evaluation import weights as store
 from limner.evaluation.measure import SEED, compare_folders
 from limner.evaluation.metrics import METRICS, chosen
+from limner.evaluation.segmentation.results import others_than_seg, with_segmentation
+from limner.evaluation.segmentation.scoring import Segmentation, check_alignment
 from limner.evaluation.sheet import sample_sheet
 from limner.files import replacing, write_text
 from limner.inference import Translator, open_pairs, picture_suffix, write_picture
@@ -29,7 +31,7 @@ def locate_weights(metrics: Sequence[str], *, weights: Path | None) -> None:
     Raises:
         ConfigError: a metric is unknown. WeightsError: a file is missing or not the right one.
     """
-    for metric in chosen(metrics):
+    for metric in chosen(metrics) if metrics else ():
         for need in METRICS[metric].weights:
             store.find(need, weights=weights)
 
@@ -46,6 +48,7 @@ def evaluate(
     seed: int = SEED,
     progress: store.Progress | None = None,
     command: str = "",
+    segmentation: Segmentation | None = None,
 ) -> dict[str, Any]:
     """Translate a split with a run and measure the pictures against the targets.
 
@@ -63,6 +66,7 @@ def evaluate(
         seed: of dropout, where the run keeps it on, and of KID's subsets.
         progress: called with items done, items in all, and what is being done.
         command: what the user typed, for the record.
+        segmentation: labels and segmenter of the metric `seg`.
 
     Returns:
         The contents of results.json.
@@ -70,21 +74,32 @@ def evaluate(
     Raises:
         LimnerError: run, data or weights cannot be used; an earlier evaluation then still stands.
     """
-    locate_weights(metrics, weights=weights)
+    locate_weights(others_than_seg(metrics, segmentation), weights=weights)
     translator = Translator.load(run, checkpoint=checkpoint, device=device)
     translator.seed = seed
     pairs = open_pairs(translator.config, data, split)
+    if segmentation is not None:
+        check_alignment(translator.config.data.mode)
     folder = run / "evaluation" / split
     fresh = folder.with_name(f".{split}.writing")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         _translate(translator, pairs, fresh, progress)
-        scores = compare_folders(
-            fresh / "target",
-            fresh / "images",
-            metrics=metrics,
-            weights=weights,
-            device=device,
+        target, images = fresh / "target", fresh / "images"
+        scores = with_segmentation(
+            metrics,
+            target,
+            images,
+            segmentation=segmentation,
+            others=lambda rest: compare_folders(
+                target,
+                images,
+                metrics=rest,
+                weights=weights,
+                device=device,
+                seed=seed,
+                progress=progress,
+            ),
             seed=seed,
             progress=progress,
         )
