@@ -41,7 +41,10 @@ def imresize(data: np.ndarray, size: Size) -> np.ndarray:
     if not np.isfinite(data).all():
         raise DataError("imresize takes finite values only, and these hold NaN or infinity")
     image = Image.fromarray(np.ascontiguousarray(bytescale(data)))
-    return np.array(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    # Two passes, each rounded to whole levels, across and then down, as Pillow up to 12 has it; 13
+    # chooses the order by the sizes, which changes some values by one level.
+    across = image.resize((size[1], image.height), Image.Resampling.BILINEAR)
+    return np.array(across.resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
 
 def resized(picture: Tensor, size: Size) -> Tensor:
