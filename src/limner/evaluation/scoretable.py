@@ -10,7 +10,17 @@ from limner.evaluation.metrics import METRICS, SEGMENTATION
 
 ARROWS = {"lower": "↓ lower", "higher": "↑ higher"}
 # Shown in their own columns, or of no use to a reader of the page.
-_COLUMNS = ("images", "images_real", "images_fake", "note", "weights", "std", "seed", "cap_db")
+_COLUMNS = (
+    "images",
+    "images_real",
+    "images_fake",
+    "note",
+    "weights",
+    "std",
+    "seed",
+    "cap_db",
+    "real",
+)
 
 
 def read_results(run: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,15 @@ def scenes(real: Path, fake: Path, labels: Path) -> list[Scene]:
         Scene(name, *(found[name] for found in sets))
         for name in sorted(sets[1], key=lambda k: sets[1][k].stem)
     ]
+
+
+def digest(paths: Sequence[Path]) -> str:
+    """Return the SHA-256 of the names and contents of files, in order."""
+    total = hashlib.sha256()
+    for path in paths:
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        total.update(f"{path.name} {content}\n".encode())
+    return total.hexdigest()
 
 
 def _by_name(paths: Sequence[Path]) -> dict[str, Path]:

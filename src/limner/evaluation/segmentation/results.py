@@ -76,16 +76,16 @@ def merged(scores: Scores, task: Segmentation, found: Found, *, seed: int = 0) -
         fake=_look(fake),
         values=scores.values,
     )
+    details["pixel_accuracy"]["look"] = _looks(real, fake)
+    if warning:
+        details["pixel_accuracy"]["warning"] = warning
     details[METRIC] = {
-        "segmenter": task.segmenter.about,
-        "protocol": task.protocol_name,
+        **task.record(),
         "protocol_about": task.protocol.about,
-        "segmentation_size": None if task.size is None else f"{task.size[1]}x{task.size[0]}",
         "padding": f"{predict.PADDING}, up to multiples of {task.segmenter.multiple}",
         "resampling": predict.RESAMPLING,
         "label_sizes": dict(found.label_sizes.most_common()),
         "class_map": found.class_map.to_json(),
-        "void": list(task.void),
         "confusion_rows": list(found.class_map.classes),
         "confusion_columns": [*found.class_map.classes, "none of the classes"],
         "names": [scene.name for scene in found.scenes],
@@ -110,6 +110,13 @@ def merged(scores: Scores, task: Segmentation, found: Found, *, seed: int = 0) -
 
 def _look(side: dict[str, Any]) -> Look:
     return Look(*(side[k] for k in ("spectrum_slope", "sharpness", "colourfulness")))
+
+
+def _looks(real: dict[str, Any], fake: dict[str, Any]) -> str:
+    """Return the look of the pictures beside that of the photos, for the report's table."""
+    names = ("spectrum_slope", "sharpness", "colourfulness")
+    told = (f"{k.replace('_', ' ')} {fake[k]:.2f} (real photos {real[k]:.2f})" for k in names)
+    return ", ".join(told)
 
 
 def _notes(found: Found, real: dict[str, Any], fake: dict[str, Any]) -> list[str]:

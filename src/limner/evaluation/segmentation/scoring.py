@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from limner.errors import ConfigError
-from limner.evaluation.pictures import Coloured, Files, Pictures
+from limner.evaluation.pictures import Coloured, Files, Pictures, listed
 from limner.evaluation.segmentation.classmaps import ClassMap, identity, load_class_map
 from limner.evaluation.segmentation.confusion import class_scores, confusion, intervals
-from limner.evaluation.segmentation.labelmaps import Scene, read_ids, scenes
+from limner.evaluation.segmentation.labelmaps import Scene, digest, read_ids, scenes
 from limner.evaluation.segmentation.predict import predict
 from limner.evaluation.segmentation.protocols import Protocol, protocol
 from limner.evaluation.segmentation.resizing import Size, resized
@@ -41,6 +41,17 @@ class Segmentation:
     void: tuple[int, ...]
     protocol_name: str
     protocol: Protocol
+
+    def record(self) -> dict[str, Any]:
+        """Return what the score rests on, in plain values: for results.json, and to compare."""
+        return {
+            "segmenter": self.segmenter.about,
+            "protocol": self.protocol_name,
+            "segmentation_size": None if self.size is None else _text(self.size),
+            "class_map": None if self.class_map is None else self.class_map.to_json(),
+            "void": list(self.void),
+            "labels_sha256": digest(listed(self.labels)),
+        }
 
 
 @dataclass
