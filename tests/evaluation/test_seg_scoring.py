@@ -81,6 +81,8 @@ def test_scores_come_at_the_size_of_the_labels(tmp_path: Path) -> None:
     assert small["segmentation_size"] == "28x20"
     assert 0.8 < small["real"]["pixel_accuracy"] < seg["real"]["pixel_accuracy"]
     assert "28x20" in text(small)
+    # How the pictures look is no matter of the size at which they are segmented.
+    assert small["fake"]["spectrum_slope"] == seg["fake"]["spectrum_slope"]
 
 
 def test_the_cityscapes_protocol_scores_label_ids(tmp_path: Path) -> None:

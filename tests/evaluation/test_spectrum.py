@@ -41,6 +41,12 @@ def test_contrast_and_brightness_leave_the_slope_and_blur_does_not() -> None:
     assert spectrum_slope(torch.full((64, 64), 77.0, dtype=torch.float64)) == pytest.approx(0)
 
 
+def test_borders_that_do_not_meet_are_no_detail() -> None:
+    ramp = 1000 * torch.arange(128, dtype=torch.float64).expand(128, 128)
+    # Without a window the jump from the last column to the first would fall as frequency to -2.
+    assert spectrum_slope(ramp) < -4
+
+
 def test_the_sharpness_of_stripes_is_known() -> None:
     stripes = torch.zeros(16, 16, dtype=torch.float64)
     stripes[:, ::2] = 10
