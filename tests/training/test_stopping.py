@@ -15,7 +15,6 @@ from test_checkpoint import equal
 from test_resume import outcome
 from tiny import SMALL
 
-from limner.training.events import read_events
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow

@@ -14,10 +14,10 @@ import yaml
 
 from limner.errors import CheckpointError
 from limner.evaluation import facts, scoretable
-from limner.evaluation.curves import Panel, best_step, loss_panels, read_log, validation_panels
+from limner.evaluation.curves import Panel, best_step, loss_panels, validation_panels
 from limner.evaluation.gallery import Figure, embed, extremes
 from limner.evaluation.plots import PALETTE, draw, final
-from limner.files import write_text
+from limner.files import read_events, write_text
 
 MOST_SHEETS = 6  # of those written during training
 
@@ -51,7 +51,7 @@ def _render(contents: dict[str, Any]) -> str:
 
 def _contents(run: Path) -> dict[str, Any]:
     """Return everything that the template shows, in words and figures."""
-    events = read_log(run / "log.jsonl")
+    events = read_events(run)
     text, config = _read_config(run / "config.yaml")
     results, problems = scoretable.read_results(run)
     losses, validation = loss_panels(events), validation_panels(events)
