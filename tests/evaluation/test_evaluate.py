@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tiny_runs import draw_data, make_run
 
-from limner.config import to_yaml, with_overrides
 from limner.data import decode
 from limner.data.pairs import Pair, side_by_side
 from limner.errors import CheckpointError, DataError, WeightsError
@@ -22,36 +22,17 @@ from limner.evaluation.evaluate import evaluate
 from limner.evaluation.measure import compare_folders
 from limner.evaluation.provenance import pairs_digest
 from limner.evaluation.report import write_report
-from limner.files import write_text
 from limner.inference import Translator
-from limner.presets import preset
-from limner.training.checkpoint import save_checkpoint
-from limner.training.state import build_state, resolved
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    root = tmp_path / "data"
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 2), ("test", 5)):
-        (root / split).mkdir(parents=True)
-        for index in range(count):
-            pixels = rng.integers(0, 256, (8, 16, 3), dtype=np.uint8).repeat(6, 0).repeat(6, 1)
-            Image.fromarray(pixels).save(root / split / f"{index}.png")
-    return root
+    return draw_data(tmp_path / "data", test=5)
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    from lightning_fabric import Fabric
-
-    settings = ["data.size=32", "generator.width=4", "generator.depth=3"]
-    settings += ["discriminators.0.layers=1", "data.direction=BtoA"]
-    config = resolved(with_overrides(preset("pix2pix-small"), settings))
-    folder = tmp_path / "run"
-    write_text(folder / "config.yaml", to_yaml(config))
-    save_checkpoint(build_state(config, Fabric(accelerator="cpu", devices=1)), folder)
-    return folder
+    return make_run(tmp_path / "run")
 
 
 def test_the_figures_are_those_of_the_files(run: Path, data: Path) -> None:

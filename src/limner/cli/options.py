@@ -52,3 +52,35 @@ def print_scores(values: dict[str, float], details: dict[str, dict[str, Any]]) -
         detail = details.get(name, {})
         note = f"  ({detail['note']})" if detail.get("note") else ""
         print(f"{name:<{width}}  {value:10.4f}  over {detail.get('images', '?')} images{note}")
+
+
+def print_comparison(comparison: dict[str, Any]) -> None:
+    """Print the scores of several runs, a metric a line, and then every test in a sentence."""
+    from limner.evaluation.comparison_page import told
+    from limner.evaluation.scoretable import figure
+
+    runs = comparison["runs"]
+    metrics = list(next(iter(runs.values()))["scores"]["values"])
+    table = [["", *runs]]
+    for name in metrics:
+        best = comparison["best"].get(name, {})
+        cells = [
+            figure(results["scores"]["values"].get(name))
+            + ("*" if best.get("clear") and best.get("run") == label else " ")
+            for label, results in runs.items()
+        ]
+        table.append([name, *cells])
+    table[0][1:] = [f"{label} " for label in runs]
+    widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
+    for name, *cells in table:
+        line = "  ".join(f"{cell:>{w}}" for cell, w in zip(cells, widths[1:], strict=True))
+        print(f"{name:<{widths[0]}}  {line}".rstrip())
+    print(f"over {comparison['images']:,} images; * better than every other run, p < 0.05 (Holm)")
+    for test in comparison["tests"]:
+        words = told(test)
+        print(
+            f"{words['metric']}: {words['pair']} = {words['mean']} ({words['interval']}), images "
+            f"won {words['wins']}, p {words['p']}: {words['verdict']}"
+        )
+    for note in comparison["notes"]:
+        print(note)

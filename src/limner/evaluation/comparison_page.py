@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from limner.evaluation import scoretable
-from limner.evaluation.gallery import Figure, named_sheet
 from limner.evaluation.metrics import METRICS
 from limner.evaluation.report import render
-from limner.evaluation.swipe import Layer, swipe
+from limner.evaluation.swipe import Layer, encoded, swipe
 from limner.files import write_text
 
-SHEET_ROWS = 6  # images of a sheet of those that differ most
+MOST_SHOWN = 6  # images shown for each metric
+TILE = 256  # longest side of each of their pictures
 BUDGET = 7_500_000  # bytes of the pictures that are swiped
 
 
@@ -47,6 +47,7 @@ def _contents(comparison: dict[str, Any]) -> dict[str, Any]:
         "settings": [
             {"key": key, "values": [_plain(values[label]) for label in runs]}
             for key, values in comparison["settings"].items()
+            if not any(other.startswith(f"{key}.") for other in comparison["settings"])
         ],
         "bases": [_basis(label, comparison) for label in runs],
         "command": comparison["command"],
@@ -57,7 +58,7 @@ def _contents(comparison: dict[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: object) -> str:
-    return "not set" if value is None else str(value)
+    return "\N{EM DASH}" if value is None else str(value)
 
 
 def _scores(comparison: dict[str, Any]) -> list[dict[str, Any]]:
@@ -172,24 +173,24 @@ def _notes(
 
 
 def _differ(comparison: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return for each metric a sheet of the images on which the runs lie furthest apart."""
-    columns, labels = _columns(comparison), list(comparison["runs"])
-    sheets: list[dict[str, Any]] = []
+    """Return for each metric the pictures of the images on which the runs lie furthest apart."""
+    columns = _columns(comparison)
+    found: list[dict[str, Any]] = []
     for metric, images in comparison["differ"].items():
-        chosen = images[:SHEET_ROWS]
-        rows = [(image["name"], _values(image, metric)) for image in chosen]
-        caption = f"The {len(rows)} images on which the runs differ most by {metric}"
-        sheet: Figure | None = named_sheet(
-            columns, rows, needed=labels, caption=caption, widest=1250
-        )
-        if sheet is not None:
-            sheets.append({"metric": metric, "better": METRICS[metric].better, "sheet": sheet})
-    return sheets
-
-
-def _values(image: dict[str, Any], metric: str) -> str:
-    values = ", ".join(f"{k} {scoretable.figure(v)}" for k, v in image["values"].items())
-    return f"{image['name']} · {metric}: {values}"
+        rows = []
+        for image in images[:MOST_SHOWN]:
+            files = {title: folder / f"{image['name']}.png" for title, folder in columns.items()}
+            values = {k: scoretable.figure(v) for k, v in image["values"].items()}
+            pictures = [
+                {"title": title, "value": values.get(title, ""), "uri": uri}
+                for title, file in files.items()
+                if (uri := encoded(file, quality=85, longest=TILE)) is not None
+            ]
+            if pictures:
+                rows.append({"name": image["name"], "pictures": pictures})
+        if rows:
+            found.append({"metric": metric, "better": METRICS[metric].better, "rows": rows})
+    return found
 
 
 def _basis(label: str, comparison: dict[str, Any]) -> dict[str, str]:

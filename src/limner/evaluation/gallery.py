@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from limner.evaluation.metrics import METRICS
-from limner.evaluation.sheet import wide_sheet
+from limner.evaluation.sheet import sample_sheet
 
 WIDEST = 1400  # of an embedded picture, in pixels; the page is about 1000 wide
 LARGEST = 1_000_000  # bytes of a file that is embedded as it stands
@@ -81,50 +81,29 @@ def extremes(folder: Path, results: dict[str, Any], *, count: int = 3) -> list[F
         rising.reverse()
     count = min(count, len(names) // 2)
     groups = {"best": rising[:count], "worst": rising[-count:][::-1]}
-    columns = {
-        "source": folder / "source",
-        "output": folder / "images",
-        "target": folder / "target",
-    }
-    sheets = []
-    for title, group in groups.items():
-        number = f"{len(group)} " if len(group) > 1 else ""
-        rows = [(names[k], f"{names[k]} · {metric} {values[k]:.4f}") for k in group]
-        sheets.append(
-            named_sheet(
-                columns, rows, needed=("output",), caption=f"The {number}{title} by {metric}"
-            )
-        )
-    return [sheet for sheet in sheets if sheet is not None]
-
-
-def named_sheet(
-    columns: Mapping[str, Path],
-    rows: Sequence[tuple[str, str]],
-    *,
-    needed: Sequence[str],
-    caption: str,
-    widest: int = 1000,
-) -> Figure | None:
-    """Return a sheet of pictures by name, or nothing where a column of `needed` cannot be read.
-
-    `columns` are folders of NAME.png by their titles; one that lacks a picture is left out.
-    `rows` are names, each with what is written beneath. `widest` is as in `wide_sheet`.
-    """
-    tiles = [
-        {title: _tile(folder / f"{name}.png") for title, folder in columns.items()}
-        for name, _ in rows
+    return [
+        figure
+        for title, group in groups.items()
+        if (figure := _ranked(folder, title, metric, [(names[k], values[k]) for k in group]))
     ]
-    shown = [title for title in columns if all(row[title] is not None for row in tiles)]
-    if not rows or not set(needed) <= set(shown):
+
+
+def _ranked(
+    folder: Path, title: str, metric: str, chosen: Sequence[tuple[str, float]]
+) -> Figure | None:
+    """Return one sheet of named pictures with their values, or nothing where none can be read."""
+    columns = {"source": "source", "images": "output", "target": "target"}
+    tiles = [{kind: _tile(folder / kind / f"{name}.png") for kind in columns} for name, _ in chosen]
+    shown = [kind for kind in columns if all(row[kind] is not None for row in tiles)]
+    if "images" not in shown:
         return None
-    sheet = wide_sheet(
-        [[tile for title in shown if (tile := row[title]) is not None] for row in tiles],
-        titles=shown,
-        names=[text for _, text in rows],
-        widest=widest,
+    sheet = sample_sheet(
+        [[tile for kind in shown if (tile := row[kind]) is not None] for row in tiles],
+        titles=[columns[kind] for kind in shown],
+        names=[f"{name} · {metric} {value:.4f}" for name, value in chosen],
     )
-    return embed_image(sheet, caption)
+    plural = f"{len(chosen)} {title} by {metric}" if len(chosen) > 1 else f"{title} by {metric}"
+    return embed_image(sheet, f"The {plural}")
 
 
 def _tile(path: Path) -> torch.Tensor | None:

@@ -96,8 +96,8 @@ def _fitting(layers: Sequence[Layer], names: Sequence[str], budget: int) -> tupl
     return QUALITIES[-1], max(1, int(budget / mean))
 
 
-def encoded(path: Path, *, quality: int) -> str | None:
-    """Return a picture as a data URI, at most `LONGEST` wide and high; nothing if unreadable.
+def encoded(path: Path, *, quality: int, longest: int = LONGEST) -> str | None:
+    """Return a picture as a data URI, at most `longest` wide and high; nothing if unreadable.
 
     PNG where that is smaller (flat label colours), else JPEG with colour at full resolution.
     """
@@ -106,7 +106,7 @@ def encoded(path: Path, *, quality: int) -> str | None:
             picture = image.convert("RGB")
     except (OSError, ValueError, Image.DecompressionBombError):
         return None
-    picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     jpeg, png = io.BytesIO(), io.BytesIO()
     picture.save(jpeg, format="JPEG", quality=quality, subsampling=0, optimize=True)
     picture.save(png, format="PNG")

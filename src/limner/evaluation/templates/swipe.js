@@ -26,6 +26,16 @@ for (const root of document.querySelectorAll(".swipe")) {
       const note = pair.notes[layer] ? " · " + pair.notes[layer] : "";
       part("told-" + side).textContent = data.layers[layer] + note;
     }
+    part("layers").replaceChildren(...data.layers.map((title, k) => {
+      const figure = document.createElement("figure");
+      const image = document.createElement("img");
+      const caption = document.createElement("figcaption");
+      image.src = pair.pictures[k];
+      image.alt = title + " of " + pair.name;
+      caption.textContent = title;
+      figure.append(image, caption);
+      return figure;
+    }));
     for (const [k, thumb] of [...part("thumbs").children].entries()) {
       thumb.setAttribute("aria-pressed", k === at);
       if (k === at) {
@@ -88,6 +98,10 @@ for (const root of document.querySelectorAll(".swipe")) {
       turn(at + way);
       event.preventDefault();
     }
+  });
+  /* Small pictures are enlarged three times at most. */
+  under.addEventListener("load", () => {
+    part("main").style.maxWidth = Math.max(300, 3 * under.naturalWidth) + "px";
   });
   move(50);
   sort(0);
