@@ -15,6 +15,7 @@ from fake_run import Page
 from PIL import Image
 from tiny_runs import draw_data, make_run
 
+from limner.cli.options import print_comparison
 from limner.errors import CheckpointError, ConfigError, DataError
 from limner.evaluation.comparing import compare_runs, labels
 from limner.evaluation.comparison_page import told, write_comparison
@@ -178,6 +179,21 @@ def test_the_page_shows_every_score_and_test(page: Page, comparison: dict[str, A
         assert words in page.text
     for one in comparison["runs"].values():
         assert one["provenance"]["generator"]["sha256"] in page.text
+
+
+def test_intervals_stand_beneath_their_figures(
+    comparison: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told_so = json.loads(json.dumps(comparison))
+    for k, one in enumerate(told_so["runs"].values()):
+        method = {"interval_method": "bootstrap over images"}
+        one["scores"]["values"]["l1"] = 0.25
+        one["scores"]["details"]["l1"] |= {"interval": [0.1 + k, 0.3 + k]} | method
+    page = Page(write_comparison(tmp_path, told_so))
+    assert page.row("l1")[1:3] == ["0.25000.1000 to 0.3000", "0.25001.1000 to 1.3000"]
+    assert "its 95 % interval (bootstrap over images)" in page.text
+    print_comparison(told_so)
+    assert "0.2500 (0.1000 to 0.3000)  0.2500 (1.1000 to 1.3000)" in capsys.readouterr().out
 
 
 def test_the_page_needs_nothing_from_outside(page: Page) -> None:

@@ -46,35 +46,42 @@ def print_json(result: Any) -> None:
 
 
 def print_scores(values: dict[str, float], details: dict[str, dict[str, Any]]) -> None:
-    """Print a metric a line: name, value, how many images it rests on, and a caveat if any."""
+    """Print a metric a line: name, value, its interval, how many images, and a caveat if any."""
+    from limner.evaluation.scoretable import interval
+
     width = max((len(name) for name in values), default=0)
+    bounds = {
+        name: interval(details.get(name, {}).get("interval"), values[name]) for name in values
+    }
+    room = max((len(words) for words in bounds.values()), default=0)
     for name, value in values.items():
         detail = details.get(name, {})
         note = f"  ({detail['note']})" if detail.get("note") else ""
-        print(f"{name:<{width}}  {value:10.4f}  over {detail.get('images', '?')} images{note}")
+        between = f"  {bounds[name]:<{room}}" if room else ""
+        images = detail.get("images", "?")
+        print(f"{name:<{width}}  {value:10.4f}{between}  over {images} images{note}")
 
 
 def print_comparison(comparison: dict[str, Any]) -> None:
     """Print the scores of several runs, a metric a line, and then every test in a sentence."""
     from limner.evaluation.comparison_page import told
-    from limner.evaluation.scoretable import figure
+    from limner.evaluation.scoretable import rows
 
     runs = comparison["runs"]
-    metrics = list(next(iter(runs.values()))["scores"]["values"])
-    table = [["", *runs]]
-    for name in metrics:
+    tables = [{row["name"]: row for row in rows(results)} for results in runs.values()]
+    lines = [["", *runs]]
+    for name in tables[0]:
         best = comparison["best"].get(name, {})
-        cells = [
-            figure(results["scores"]["values"].get(name))
-            + ("*" if best.get("clear") and best.get("run") == label else " ")
-            for label, results in runs.items()
-        ]
-        table.append([name, *cells])
-    table[0][1:] = [f"{label} " for label in runs]
-    widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
-    for name, *cells in table:
-        line = "  ".join(f"{cell:>{w}}" for cell, w in zip(cells, widths[1:], strict=True))
-        print(f"{name:<{widths[0]}}  {line}".rstrip())
+        cells = []
+        for label, table in zip(runs, tables, strict=True):
+            row = table.get(name, {"value": "", "interval": ""})
+            mark = "*" if best.get("clear") and best.get("run") == label else ""
+            between = f" ({row['interval']})" if row["interval"] else ""
+            cells.append(f"{row['value']}{mark}{between}")
+        lines.append([name, *cells])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
     print(f"over {comparison['images']:,} images; * better than every other run, p < 0.05 (Holm)")
     for test in comparison["tests"]:
         words = told(test)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from limner.data import natural
 from limner.evaluation import scoretable
 from limner.evaluation.metrics import METRICS
 from limner.evaluation.report import render
@@ -39,6 +40,7 @@ def _contents(comparison: dict[str, Any]) -> dict[str, Any]:
         "split": comparison["split"],
         "data": comparison["data"],
         "scores": _scores(comparison),
+        "intervals": scoretable.interval_methods(next(iter(runs.values()))),
         "tests": [told(test) for test in tests],
         "method": comparison["method"] | {"comparisons": len(tests)},
         "notes": comparison["notes"],
@@ -149,7 +151,7 @@ def _view(comparison: dict[str, Any]) -> dict[str, Any] | None:
     return swipe(
         layers,
         list(dict.fromkeys(wanted or names)),
-        orders={"name": names, **orders},
+        orders={"name": sorted(names, key=natural), **orders},
         budget=BUDGET,
         start=(1, 2),
     )

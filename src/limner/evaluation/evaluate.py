@@ -79,7 +79,12 @@ def evaluate(
     translator = Translator.load(run, checkpoint=checkpoint, device=device)
     translator.seed = seed
     pairs = open_pairs(translator.config, data, split)
-    asked = {"metrics": chosen(metrics), "split": split, "seed": seed, "device": str(device)}
+    asked = {
+        "metrics": list(dict.fromkeys(metrics)),
+        "split": split,
+        "seed": seed,
+        "device": str(device),
+    }
     basis = provenance(run, translator, pairs, weights=weights, asked=asked)
     folder = run / "evaluation" / split
     if reuse and (found := earlier(folder, basis)) is not None:

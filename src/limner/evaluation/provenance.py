@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from limner import __version__
 from limner.data import PairedDataset
 from limner.data.pairs import Pair
 from limner.evaluation import weights as store
-from limner.evaluation.metrics import METRICS, chosen
+from limner.evaluation.metrics import METRICS
 from limner.inference import Translator, checkpoint_folder, generator_file
 
 PACKAGES = ("torch", "torchmetrics", "numpy", "pillow", "safetensors")
@@ -52,7 +52,8 @@ def provenance(
     """
     data = translator.config.data
     checkpoint = generator_file(checkpoint_folder(run, translator.checkpoint))
-    needs = dict.fromkeys(need for name in chosen(asked["metrics"]) for need in _needs(name))
+    known = [METRICS[name] for name in asked["metrics"] if name in METRICS]
+    needs = dict.fromkeys(need for metric in known for need in metric.weights)
     found = {need: store.find(need, weights=weights) for need in needs}
     return {
         "asked": asked,
@@ -76,10 +77,6 @@ def provenance(
             need: {"file": path.name, "sha256": store.sha256(path)} for need, path in found.items()
         },
     }
-
-
-def _needs(metric: str) -> Sequence[str]:
-    return METRICS[metric].weights
 
 
 def pairs_digest(pairs: Iterable[Pair]) -> str:

@@ -10,8 +10,10 @@ from limner.evaluation.metrics import METRICS
 
 ARROWS = {"lower": "↓ lower", "higher": "↑ higher"}
 # Shown in their own columns, or of no use to a reader of the page.
-_COLUMNS = ("images", "images_real", "images_fake", "note", "weights", "std", "seed", "cap_db",
-            "interval")  # fmt: skip
+_COLUMNS = {
+    *("images", "images_real", "images_fake", "note", "weights", "std", "seed", "cap_db"),
+    *("interval", "interval_method", "reference_from_cache"),
+}
 
 
 def read_results(run: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
@@ -72,6 +74,13 @@ def figure(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "" if value is None else str(value)
     return f"{value:.{digits(value)}f}"
+
+
+def interval_methods(results: dict[str, Any]) -> list[str]:
+    """Return in words how the intervals came about, each way once."""
+    details = (results["scores"].get("details") or {}).values()
+    found = [d.get("interval_method") for d in details if isinstance(d, dict) and d.get("interval")]
+    return list(dict.fromkeys(str(method) for method in found if method))
 
 
 def interval(bounds: object, value: object) -> str:
