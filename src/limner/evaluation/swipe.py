@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 LONGEST = 512  # side of a picture on the page, in pixels
-QUALITIES = (92, 85, 75)  # of JPEG, the first with which all pictures fit
+QUALITIES = (92, 85, 75, 65)  # of JPEG, the first with which all pictures fit
 SAMPLED = 6  # pictures whose sizes tell those of all
 
 
@@ -107,8 +107,12 @@ def encoded(path: Path, *, quality: int, longest: int = LONGEST) -> str | None:
     except (OSError, ValueError, Image.DecompressionBombError):
         return None
     picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    jpeg, png = io.BytesIO(), io.BytesIO()
-    picture.save(jpeg, format="JPEG", quality=quality, subsampling=0, optimize=True)
-    picture.save(png, format="PNG")
-    kind, file = ("jpeg", jpeg) if len(jpeg.getvalue()) < len(png.getvalue()) else ("png", png)
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    file = io.BytesIO()
+    picture.save(file, format="JPEG", quality=quality, subsampling=0, optimize=True)
+    kind, data = "jpeg", file.getvalue()
+    if picture.getcolors(256) is not None:  # of photos PNG is never smaller, and slow
+        file = io.BytesIO()
+        picture.save(file, format="PNG")
+        if len(file.getvalue()) < len(data):
+            kind, data = "png", file.getvalue()
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
