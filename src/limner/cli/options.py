@@ -82,7 +82,9 @@ def print_comparison(comparison: dict[str, Any]) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
-    print(f"over {comparison['images']:,} images; * better than every other run, p < 0.05 (Holm)")
+    level = comparison["method"]["believed_below"]
+    count = f"{comparison['images']:,}"
+    print(f"over {count} images; * better than every other run, p < {level} (Holm)")
     for test in comparison["tests"]:
         words = told(test)
         print(
