@@ -11,6 +11,7 @@ from tiny import small
 
 from limner.data import images_in
 from limner.evaluation.evaluate import evaluate
+from limner.evaluation.pictures import listed, matched
 from limner.evaluation.translating import measure_translations
 from limner.files import read_events
 from limner.inference import Translator, open_pairs
@@ -62,3 +63,30 @@ def test_pictures_are_measured_in_the_order_of_their_files(data: Path, tmp_path:
     assert scores.per_image == results["scores"]["per_image"]
     fewer = measure_translations(translator, pairs, metrics=["l1"], images=3)
     assert fewer.names == ("0", "1", "2")
+
+
+@pytest.mark.parametrize("metrics", [["l1", "kid"], ["kid"]])
+def test_sets_are_measured_in_the_order_in_which_a_folder_is_read(
+    metrics: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KID draws its subsets by place; by name `a` comes before `a-b`, by file after it."""
+    for split in ("train", "val"):
+        (tmp_path / "data" / split).mkdir(parents=True)
+        for name in ("a", "a-b", "c"):
+            Image.new("RGB", (80, 40)).save(tmp_path / "data" / split / f"{name}.png")
+    run = tmp_path / "run"
+    config = small(f"data.root={str(tmp_path / 'data')!r}", "training.steps=1")
+    train(config, out=run, cache_folder=tmp_path / "cache")
+    translator = Translator.load(run)
+    evaluate(run, tmp_path / "data", split="val", metrics=["l1"])
+    folder = run / "evaluation" / "val" / "images"
+    read = [path.stem for path in listed(folder)]
+    if "l1" in metrics:
+        read = [a.stem for a, _ in matched(listed(folder), listed(folder))]
+    seen: list[str] = []
+    monkeypatch.setattr(
+        "limner.evaluation.translating.measure", lambda *_, names, **__: seen.extend(names)
+    )
+    pairs = open_pairs(translator.config, tmp_path / "data", "val")
+    measure_translations(translator, pairs, metrics=metrics)
+    assert seen == read
