@@ -67,6 +67,7 @@ def merged(scores: Scores, task: Segmentation, found: Found, *, seed: int = 0) -
             "images": len(found.scenes),
             "real": real[name],
             "interval": fake["intervals"][name],
+            "interval_method": "percentile bootstrap over the pictures",
             "note": f"the real photos: {real[name]:.4f}",
         }
     warning = guard.warning(
