@@ -90,8 +90,9 @@ def evaluate(
         "split": split,
         "seed": seed,
         "device": str(device),
-        "segmentation": None if segmentation is None else segmentation.record(),
     }
+    if segmentation is not None:
+        asked["segmentation"] = segmentation.record()
     basis = provenance(run, translator, pairs, weights=weights, asked=asked)
     folder = run / "evaluation" / split
     if reuse and (found := earlier(folder, basis)) is not None:
