@@ -39,9 +39,9 @@ def test_results_gradients_and_state_are_the_same(name: str, training: bool) -> 
     found = trained(saving.train(training), image)
     assert torch.equal(found[0], expected[0])
     assert found[1].keys() == expected[1].keys() == dict(plain.named_parameters()).keys()
-    for index in (1, 2):
-        for key, value in expected[index].items():
-            assert torch.allclose(found[index][key], value, rtol=1e-5, atol=1e-8), key
+    for ours, theirs in ((found[1], expected[1]), (found[2], expected[2])):
+        for key, value in theirs.items():
+            assert torch.allclose(ours[key], value, rtol=1e-5, atol=1e-8), key
     counts = [v.item() for n, v in found[2].items() if n.endswith("num_batches_tracked")]
     assert set(counts) <= {2 if training else 0}
 
