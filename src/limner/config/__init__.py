@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError, model_validator
 
 from limner.config.base import Section
-from limner.config.data import DataSettings
+from limner.config.data import DataSettings, LabelSettings
 from limner.config.networks import (
     DiscriminatorSettings,
     GeneratorSettings,
@@ -27,6 +27,7 @@ __all__ = [
     "Config",
     "DataSettings",
     "InferenceSettings",
+    "LabelSettings",
     "ObjectiveSettings",
     "PatchSettings",
     "PixelSettings",
@@ -63,6 +64,17 @@ class Config(Section):
     """What is measured on held-out pairs during training."""
     inference: InferenceSettings = InferenceSettings()
     """How the generator is used once trained."""
+
+    @property
+    def source_channels(self) -> int:
+        """Channels of a source as networks take it: those of the expanded map, where it is one."""
+        labels = self.data.labels
+        return self.data.channels[0] if labels is None else labels.channels
+
+    @property
+    def expansion(self) -> dict[str, Any]:
+        """The keywords of `limner.data.network_input`: none where sources are pictures."""
+        return {} if self.data.labels is None else self.data.labels.expansion
 
     @model_validator(mode="after")
     def _contradictions(self) -> Config:

@@ -6,6 +6,7 @@ from limner.data.checks import scan, validate
 from limner.data.dataset import PairedDataset, read_pair
 from limner.data.decode import EXTENSIONS, decode, header, probe
 from limner.data.description import Description, read_description
+from limner.data.expansion import boundaries, expand, network_input
 from limner.data.interpolation import INTERPOLATIONS, looks_like_labels, resize
 from limner.data.layouts import LAYOUTS, find_pairs, splits
 from limner.data.loader import collate, make_loader
@@ -28,17 +29,20 @@ __all__ = [
     "apply",
     "as_channels",
     "batches_per_epoch",
+    "boundaries",
     "central",
     "collate",
     "decide_interpolation",
     "decode",
     "draw",
+    "expand",
     "find_pairs",
     "header",
     "images_in",
     "looks_like_labels",
     "make_loader",
     "natural",
+    "network_input",
     "open_dataset",
     "probe",
     "read_description",
