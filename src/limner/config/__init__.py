@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError, model_validator
 
 from limner.config.base import Section
-from limner.config.data import DataSettings
+from limner.config.data import DataSettings, LabelSettings
 from limner.config.networks import (
     DiscriminatorSettings,
     EncoderSettings,
@@ -35,6 +35,7 @@ __all__ = [
     "DataSettings",
     "FeatureEncoderSettings",
     "InferenceSettings",
+    "LabelSettings",
     "MultiscaleSettings",
     "ObjectiveSettings",
     "PatchSettings",
@@ -78,6 +79,22 @@ class Config(Section):
     """What is measured on held-out pairs during training."""
     inference: InferenceSettings = InferenceSettings()
     """How the generator is used once trained."""
+
+    @property
+    def source_channels(self) -> int:
+        """Channels of a source as networks take it: those of the expanded map, where it is one."""
+        labels = self.data.labels
+        return self.data.channels[0] if labels is None else labels.channels
+
+    @property
+    def expansion(self) -> dict[str, Any]:
+        """The keywords of `limner.data.network_input`: none where sources are pictures."""
+        return {} if self.data.labels is None else self.data.labels.expansion
+
+    @property
+    def uses_instances(self) -> bool:
+        """Whether samples carry instance maps beside their label maps."""
+        return self.data.labels is not None and bool(self.data.labels.edges)
 
     @model_validator(mode="after")
     def _contradictions(self) -> Config:

@@ -90,7 +90,7 @@ def resolved(config: Config) -> Config:
 
 def build_generator(config: Config) -> nn.Module:
     """Return the generator that a resolved configuration describes, initialised from its seed."""
-    source, target = config.data.channels
+    source, target = config.source_channels, config.data.channels[1]
     section = config.generator
     network = make_generator(
         **section.model_dump(exclude=INITIALISATION), in_channels=source, out_channels=target
@@ -102,7 +102,7 @@ def build_generator(config: Config) -> nn.Module:
 
 def build_discriminators(config: Config) -> list[nn.Module]:
     """Return the discriminators, each initialised from the seed and its own number."""
-    source, target = config.data.channels
+    source, target = config.source_channels, config.data.channels[1]
     networks = []
     for number, section in enumerate(config.discriminators, start=1):
         channels = target + (source if section.conditional else 0)
