@@ -72,7 +72,7 @@ def derive_labels(
     colours = colours or described.colours
     names = names or described.classes
     table = table or described.table
-    if table is None and coding == "ids" and classes is None and not described.classes:
+    if table is None and coding == "ids" and not (names or colours):
         table = _recognised(pairs, memory)
         if table is not None:
             notes.append(f"the label maps are taken for those of {table}, by their names")
