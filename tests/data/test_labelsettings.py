@@ -76,6 +76,9 @@ def test_grey_levels_are_no_ids(tmp_path: Path) -> None:
         ("classes: [a, b]\nvoid: 255", [0, 255], (2, 255, 0), ("a", "b")),
         ("classes: [a, none, b]\nvoid: 1", [0, 1], (3, None, 0), ("a", "none", "b")),
         ("classes: [a, b]\nfirst: 1", [0, 2], (2, 2, 1), ("a", "b")),
+        ("void: 0", [0, 1, 3], (3, 3, 1), None),
+        ("void: 3", [0, 1, 3], (2, 3, 0), None),
+        ("void: 1", [0, 1, 3], (4, None, 0), None),
         ("table: ade20k", [0, 150], (150, 150, 1), None),
     ],
 )
