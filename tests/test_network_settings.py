@@ -80,7 +80,7 @@ def test_multiples_of_settings_are_those_of_the_networks() -> None:
         (["data.size=[96,120]", "generator.name=spade"], "does not divide by 32"),
         (["data.size=[64,96]", "generator.name=pix2pixhd-local", "generator.downs=5"],
          "does not divide by 64"),
-        (["data.size=264", "generator.name=resnet", "encoder={name: features}"],
+        (["data.size=264", "generator.name=resnet", "data.labels={}", "encoder={name: features}"],
          "does not divide by 16"),
         (["generator.name=spade", "encoder={name: spade-encoder}"],
          "encoder.latent=256 is not what the generator takes, 0: give a generator named spade"),
