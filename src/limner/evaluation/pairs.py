@@ -10,6 +10,7 @@ from torch import Tensor
 
 from limner.errors import DataError
 from limner.evaluation import similarity
+from limner.evaluation.dists import DISTS
 from limner.evaluation.features import exact, stacks
 from limner.evaluation.lpips import LPIPS
 from limner.evaluation.metrics import METRICS
@@ -22,6 +23,8 @@ _PIXELS: dict[str, Judge] = {
     "l1": similarity.l1,
     "psnr": similarity.psnr,
     "ssim": similarity.ssim,
+    "ms-ssim": similarity.ms_ssim,
+    "edge-f": similarity.edge_f,
 }
 
 
@@ -70,7 +73,7 @@ def judge(
     if metric in _PIXELS:
         return _PIXELS[metric]
     backbone, heads = METRICS[metric].weights
-    network = LPIPS(backbone=heads.removeprefix("lpips-"))
+    network = DISTS() if heads == "dists" else LPIPS(backbone=heads.removeprefix("lpips-"))
     network.load(
         states[backbone],
         states[heads],
@@ -78,6 +81,8 @@ def judge(
         heads_origin=str(paths[heads]),
     )
     network.eval().to(device)
+    if heads == "dists":
+        return lambda real, fake: network(real.float() / 255, fake.float() / 255)
     return lambda real, fake: network(real.float() / 127.5 - 1, fake.float() / 127.5 - 1)
 
 

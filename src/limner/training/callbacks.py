@@ -73,7 +73,12 @@ class Validation:
             real.append(to_bytes(pair["target"]))
             fake.append(to_bytes(translator(pair["source"][None])[0]).cpu())
         scores = measure(
-            real, fake, metrics=self.metrics, weights=self.weights, device=state.fabric.device
+            real,
+            fake,
+            metrics=self.metrics,
+            weights=self.weights,
+            device=state.fabric.device,
+            bootstrap=0,  # validation keeps the values only
         )
         return scores.values
 
