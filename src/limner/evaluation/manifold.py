@@ -70,7 +70,7 @@ def each(name: str, real: Features, fake: Features) -> Tensor:
     values = {
         "precision": found.real_balls_holding_fake > 0,
         "recall": found.fake_balls_holding_real > 0,
-        "density": found.real_balls_holding_fake / k,
+        "density": found.real_balls_holding_fake.double() / k,
         "coverage": found.real_ball_is_visited,
     }
     return values[name].double()
