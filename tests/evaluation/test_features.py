@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import drawn
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from limner.errors import ConfigError, DataError, WeightsError
@@ -103,6 +105,24 @@ def test_preparations_leave_an_image_of_the_networks_size_in_place() -> None:
     x = drawn.image(1, height=299, width=299)[None]
     assert torch.allclose(PREPARATIONS["pytorch-fid"](x), x.float() / 127.5 - 1, atol=1e-6)
     assert torch.equal(PREPARATIONS["torch-fidelity"](x), x.float() / 128 - 1)
+
+
+def test_the_clean_resizing_is_pillows_on_float_channels_and_keeps_fractions() -> None:
+    x = drawn.image(4, height=50, width=700)[None]
+    levels = PREPARATIONS["clean-fid"](x)[0] * 128 + 128
+    for channel in range(3):
+        picture = Image.fromarray(x[0, channel].float().numpy())
+        expected = np.asarray(picture.resize((299, 299), Image.Resampling.BICUBIC)).clip(0, 255)
+        assert np.allclose(levels[channel].numpy(), expected, atol=2e-5)
+    assert (levels - levels.round()).abs().max() > 0.4  # levels are not rounded
+    assert 0 <= levels.min() < levels.max() <= 255  # bicubic's overshoot is cut off
+    # Shrinking takes all pixels into account, pytorch-fid's resizing only the nearest.
+    stripes = torch.zeros(1, 3, 40, 1196, dtype=torch.uint8)
+    stripes[..., ::2] = 200
+    clean, plain = (PREPARATIONS[name](stripes) for name in ("clean-fid", "pytorch-fid"))
+    assert clean[0, 0, 0, 5:-5].std() < 0.01
+    assert clean[0, 0, 0, 100].item() == pytest.approx((100 - 128) / 128, abs=0.01)
+    assert plain.shape == clean.shape
 
 
 def test_the_corner_resizing_is_bilinear_between_upper_left_corners() -> None:

@@ -146,10 +146,17 @@ def test_the_figures_do_not_depend_on_the_batch_size(
 ) -> None:
     metrics = ["ssim", "psnr", "lpips", "fd-vgg16"]
     one, all_at_once = (
-        measure(real, fake, metrics=metrics, weights=weights_folder, batch_size=n).values
+        measure(2 * real, 2 * fake, metrics=metrics, weights=weights_folder, batch_size=n).values
         for n in (1, 64)
     )
-    assert one == pytest.approx(all_at_once, rel=1e-5)
+    assert one == all_at_once  # to the last digit
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        scores = measure(2 * real, 2 * fake, metrics=metrics, weights=weights_folder)
+    finally:
+        torch.set_num_threads(before)
+    assert scores.values == one
 
 
 def test_images_of_several_sizes_are_measured(weights_folder: Path) -> None:

@@ -12,7 +12,7 @@ import collections
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ CHUNK = 8
 
 Advance = Callable[[int], None]
 _Found = dict[str, Tensor]
+_Result = TypeVar("_Result")
 
 
 def extract(
@@ -65,7 +66,7 @@ def extract(
     elif processes > 1:
         parts = _in_processes(extractors, images, starts, processes)
     else:
-        parts = _in_threads(extractors, images, starts)
+        parts = in_threads(lambda chunk: _features(extractors, chunk, "cpu"), images, starts)
     found: dict[str, list[Tensor]] = {name: [] for name in extractors}
     for start, part in zip(starts, parts, strict=True):
         for name, features in part.items():
@@ -106,24 +107,22 @@ def _one_thread_each() -> Iterator[int]:
         torch.set_num_threads(threads)
 
 
-def _in_threads(
-    extractors: Mapping[str, Extractor], images: Images, starts: range
-) -> Iterator[_Found]:
-    """Yield each chunk's features; images are read here, in order, and computed in threads.
+def in_threads(
+    work: Callable[[list[Tensor]], _Result], images: Images, starts: range
+) -> Iterator[_Result]:
+    """Yield `work` of each chunk, in order; images are read here and worked on in threads.
 
+    A chunk begins at each of `starts` and is as long as their step. Each thread computes alone.
     Threads rather than processes, since they share the weights and take no time to start.
     """
     with _one_thread_each() as threads:
         if threads == 1 or len(starts) < 2:
             for start in starts:
-                yield _features(extractors, _read(images, start, starts.step), "cpu")
+                yield work(_read(images, start, starts.step))
             return
         with ThreadPoolExecutor(threads) as pool:
             chunks = (_read(images, start, starts.step) for start in starts)
-            tasks = (
-                (lambda chunk=chunk: pool.submit(_features, extractors, chunk, "cpu"))
-                for chunk in chunks
-            )
+            tasks = ((lambda chunk=chunk: pool.submit(work, chunk)) for chunk in chunks)
             yield from _windowed(tasks, threads + 1)
 
 

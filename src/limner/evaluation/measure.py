@@ -59,9 +59,9 @@ def measure(
     `bootstrap` is the number of resamples behind each 95 % interval, 0 for none: under a second
     for paired metrics, a few seconds for a distance. `processes` compute features beside each
     other (see `extraction.extract`). `cache` keeps the features of the real images, when they are
-    files or a list, for the next time (see `featurecache`). On the CPU the distances are the same
-    to the last digit with any batch size, number of threads, number of processes, and either way
-    of the cache; paired metrics with a network agree to float32's rounding.
+    files or a list, for the next time (see `featurecache`). On the CPU all figures are the same
+    to the last digit with any batch size, number of threads and of processes, and with or without
+    the cache.
 
     Raises `ConfigError` for an unknown metric, `WeightsError`, and `DataError` for images that
     cannot be measured. Weights are located and loaded before any image is read.

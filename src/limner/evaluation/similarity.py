@@ -65,9 +65,10 @@ def ms_ssim(real: Tensor, fake: Tensor) -> Tensor:
 
     Wang et al. 2003 (doi:10.1109/ACSSC.2003.1292216), equation 7 with the five weights of its
     section 4: contrast and structure at full size and at 1/2, 1/4 and 1/8 (means over 2 x 2
-    pixels), the whole similarity at 1/16, each the mean over channels and inner pixels, negative
-    ones taken as 0, as torchmetrics has it. Raises `DataError` below 176 pixels, where the window
-    no longer fits into the smallest scale.
+    pixels, an odd last one left out), the whole similarity at 1/16; each the mean over pixels whose
+    window lies inside, negative ones taken as 0, multiplied for each channel and averaged over
+    channels: pytorch-msssim's figures where sides are multiples of 16. Raises `DataError` below
+    176 pixels, where the window no longer fits into the smallest scale.
     """
     height, width = real.shape[-2:]
     least = (2 * SSIM_RADIUS + 1) * 2 ** (len(MS_SSIM_WEIGHTS) - 1)
@@ -77,15 +78,15 @@ def ms_ssim(real: Tensor, fake: Tensor) -> Tensor:
             "it out of the metrics"
         )
     a, b = real.double(), fake.double()
-    product = torch.ones(len(a), dtype=torch.float64, device=a.device)
+    product = torch.ones(a.shape[:2], dtype=torch.float64, device=a.device)
     for scale, weight in enumerate(MS_SSIM_WEIGHTS, start=1):
         likeness, structure = _similarity(a, b)
         last = scale == len(MS_SSIM_WEIGHTS)
-        value = (likeness if last else structure).mean(dim=(1, 2, 3))
+        value = (likeness if last else structure).mean(dim=(2, 3))
         product = product * value.clamp(min=0) ** weight
         if not last:
             a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
-    return product
+    return product.mean(dim=1)
 
 
 def edge_f(real: Tensor, fake: Tensor) -> Tensor:
