@@ -1,6 +1,6 @@
 """A trained generator at work: checkpoint + image -> image."""
 
-from limner.inference.checkpoints import checkpoint_folder, load_weights, step_of
+from limner.inference.checkpoints import checkpoint_folder, generator_file, load_weights, step_of
 from limner.inference.pictures import (
     default_cache_folder,
     open_pairs,
@@ -17,6 +17,7 @@ __all__ = [
     "as_for_pictures",
     "checkpoint_folder",
     "default_cache_folder",
+    "generator_file",
     "load_weights",
     "open_pairs",
     "pad_to_multiple",

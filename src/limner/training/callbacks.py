@@ -13,11 +13,11 @@ from torch import Tensor
 
 from limner.data import PairedDataset
 from limner.evaluation.evaluate import locate_weights
-from limner.evaluation.measure import measure
 from limner.evaluation.metrics import METRICS
 from limner.evaluation.sheet import sample_sheet
+from limner.evaluation.translating import measure_translations, output
 from limner.files import replacing
-from limner.inference import Translator, to_bytes
+from limner.inference import Translator
 from limner.training.state import State
 
 SHEET_ROWS = 8
@@ -36,7 +36,7 @@ class Samples:
         rows, names = [], []
         for index in _spread(len(self.dataset), SHEET_ROWS):
             pair = self.dataset[index]
-            picture = translator(pair["source"][None])[0].float().cpu()
+            picture = output(translator, pair)
             rows.append([pair["source"], picture, pair["target"]])
             names.append(pair["name"])
         sheet = sample_sheet(rows, titles=["source", "output", "target"], names=names)
@@ -67,18 +67,13 @@ class Validation:
     def __call__(self, state: State) -> dict[str, float]:
         """Return the value of each metric."""
         translator = Translator(state.picture_network, state.config)
-        real, fake = [], []
-        for index in range(min(self.images, len(self.dataset))):
-            pair = self.dataset[index]
-            real.append(to_bytes(pair["target"]))
-            fake.append(to_bytes(translator(pair["source"][None])[0]).cpu())
-        scores = measure(
-            real,
-            fake,
+        scores = measure_translations(
+            translator,
+            self.dataset,
             metrics=self.metrics,
+            images=self.images,
             weights=self.weights,
             device=state.fabric.device,
-            bootstrap=0,  # validation keeps the values only
         )
         return scores.values
 
