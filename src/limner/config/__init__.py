@@ -9,13 +9,20 @@ import yaml
 from pydantic import ValidationError, model_validator
 
 from limner.config.base import Section
-from limner.config.data import DataSettings
+from limner.config.data import DataSettings, LabelSettings
 from limner.config.networks import (
     DiscriminatorSettings,
+    EncoderSettings,
+    FeatureEncoderSettings,
     GeneratorSettings,
+    MultiscaleSettings,
     PatchSettings,
+    Pix2PixHDLocalSettings,
+    Pix2PixHDSettings,
     PixelSettings,
     ResNetSettings,
+    SPADEEncoderSettings,
+    SPADESettings,
     UNetSettings,
 )
 from limner.config.objective import ObjectiveSettings
@@ -26,11 +33,18 @@ from limner.errors import ConfigError
 __all__ = [
     "Config",
     "DataSettings",
+    "FeatureEncoderSettings",
     "InferenceSettings",
+    "LabelSettings",
+    "MultiscaleSettings",
     "ObjectiveSettings",
     "PatchSettings",
+    "Pix2PixHDLocalSettings",
+    "Pix2PixHDSettings",
     "PixelSettings",
     "ResNetSettings",
+    "SPADEEncoderSettings",
+    "SPADESettings",
     "TrainingSettings",
     "UNetSettings",
     "ValidationSettings",
@@ -55,6 +69,8 @@ class Config(Section):
     """The network that translates."""
     discriminators: tuple[DiscriminatorSettings, ...] = (PatchSettings(),)
     """The networks that judge; an empty list trains without an adversary."""
+    encoder: EncoderSettings | None = None
+    """A network that tells the generator the style of a picture; nothing for none."""
     objective: ObjectiveSettings = ObjectiveSettings()
     """What the networks are asked for."""
     training: TrainingSettings = TrainingSettings()
@@ -63,6 +79,22 @@ class Config(Section):
     """What is measured on held-out pairs during training."""
     inference: InferenceSettings = InferenceSettings()
     """How the generator is used once trained."""
+
+    @property
+    def source_channels(self) -> int:
+        """Channels of a source as networks take it: those of the expanded map, where it is one."""
+        labels = self.data.labels
+        return self.data.channels[0] if labels is None else labels.channels
+
+    @property
+    def expansion(self) -> dict[str, Any]:
+        """The keywords of `limner.data.network_input`: none where sources are pictures."""
+        return {} if self.data.labels is None else self.data.labels.expansion
+
+    @property
+    def uses_instances(self) -> bool:
+        """Whether samples carry instance maps beside their label maps."""
+        return self.data.labels is not None and bool(self.data.labels.edges)
 
     @model_validator(mode="after")
     def _contradictions(self) -> Config:
@@ -81,11 +113,11 @@ class Config(Section):
             raise ValueError(
                 f"validation.best={self.validation.best} is not among validation.metrics: add it"
             )
-        generator = self.generator
-        if isinstance(generator, UNetSettings) and generator.depth is not None:
-            _check_divisible(self.data, 2**generator.depth)
-        elif isinstance(generator, ResNetSettings):
-            _check_divisible(self.data, 4)
+        if self.generator.multiple is not None:
+            _check_divisible(self.data, self.generator.multiple)
+        if isinstance(self.encoder, FeatureEncoderSettings):
+            _check_divisible(self.data, 2**self.encoder.downs)
+        _check_style(self.generator, self.encoder)
         for index, discriminator in enumerate(self.discriminators):
             # n halvings, then two 4x4 convolutions of stride 1 that take one pixel each.
             layers = discriminator.layers if isinstance(discriminator, PatchSettings) else 0
@@ -105,8 +137,17 @@ def _check_divisible(data: DataSettings, multiple: int) -> None:
             near = max(multiple, round(side / multiple) * multiple)
             raise ValueError(
                 f"data.size={list(data.size)} does not divide by {multiple}, which this generator "
-                f"needs in training: set data.size={near} or lower generator.depth"
+                f"needs in training: set data.size={near} or let the generator halve less often"
             )
+
+
+def _check_style(generator: GeneratorSettings, encoder: EncoderSettings | None) -> None:
+    latent = generator.latent if isinstance(generator, SPADESettings) else 0
+    if isinstance(encoder, SPADEEncoderSettings) and encoder.latent != latent:
+        raise ValueError(
+            f"encoder.latent={encoder.latent} is not what the generator takes, {latent}: give a "
+            f"generator named spade and set generator.latent={encoder.latent}"
+        )
 
 
 def _validated(settings: dict[str, Any], *, origin: str) -> Config:

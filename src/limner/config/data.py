@@ -2,14 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from limner.config.base import Channels, Section, Size, both
+from limner.config.base import Channels, PositiveInt, Section, Size, both
+from limner.errors import ConfigError
 
 Interpolation = Literal["auto", "nearest", "bilinear", "bicubic", "lanczos"]
 Interpolations = Annotated[tuple[Interpolation, Interpolation], BeforeValidator(both)]
+Level = Annotated[int, Field(ge=0, le=255)]
+
+
+class LabelSettings(Section):
+    """How label maps are read; what is left open is derived from the data set and written down."""
+
+    classes: PositiveInt | None = None
+    """Ids 0 to classes - 1 have a channel each; nothing derives it (dataset.yaml, table, maps)."""
+    void: Annotated[int, Field(ge=0)] | None = None
+    """An id beyond the classes that has one channel more, such as 255; nothing for none."""
+    first: Annotated[int, Field(ge=0)] = 0
+    """The files' value of the first class; below it is void (1 for ADE20K, where 0 is void)."""
+    edges: bool | None = None
+    """A channel with the edges of instances; nothing means where there are instance maps."""
+    table: Literal["cityscapes", "camvid", "ade20k", "coco-stuff"] | None = None
+    """Class names and colours known by this name; nothing takes dataset.yaml's or a palette."""
+    coding: Literal["auto", "ids", "exact", "nearest"] = "auto"
+    """How pixels tell classes: ids, or colours found exactly or as the nearest of the table."""
+    names: tuple[str, ...] | None = None
+    """Names of the classes in the order of their ids; nothing takes the table's."""
+    colours: tuple[tuple[Level, Level, Level], ...] | None = None
+    """Red, green, blue of each class, void last; nothing takes the table's."""
+
+    @model_validator(mode="after")
+    def _contradictions(self) -> LabelSettings:
+        if self.classes is not None and self.void is not None and self.void < self.classes:
+            raise ValueError(
+                f"data.labels.void={self.void} is one of the {self.classes} classes' ids 0 to "
+                f"{self.classes - 1}: give data.labels.classes={self.void} if it is the last of "
+                "them, or an id beyond them"
+            )
+        return self
+
+    @property
+    def expansion(self) -> dict[str, Any]:
+        """The keywords of `limner.data.expand`.
+
+        Raises:
+            ConfigError: the classes are not known before the data set was looked at.
+        """
+        if self.classes is None:
+            raise ConfigError(
+                "data.labels.classes is not known before the data set is looked at: set it"
+            )
+        return {"classes": self.classes, "void": self.void, "edges": bool(self.edges)}
+
+    @property
+    def channels(self) -> int:
+        """Channels of an expanded label map: the classes, void, edges."""
+        expansion = self.expansion
+        return expansion["classes"] + (self.void is not None) + expansion["edges"]
 
 
 class DataSettings(Section):
@@ -29,6 +81,8 @@ class DataSettings(Section):
     """Mirror half of the training pairs from left to right."""
     channels: Channels = (3, 3)
     """Channels of source and target, or one number for both; nothing is converted silently."""
+    labels: LabelSettings | None = None
+    """Set ({} derives all) where sources are label maps of class ids; channels.0 is then unused."""
     convert: bool = False
     """Convert images of other channel counts (grey to colour, alpha off) instead of refusing."""
     interpolation: Interpolations = ("auto", "auto")

@@ -95,6 +95,8 @@ def _place(settings: Any, path: list[str], value: object, *, key: str) -> None:
         else:
             settings[int(head)] = value
     elif rest:
+        if settings[head] is None:
+            settings[head] = {}  # a section that was off: its keys begin at their defaults
         _place(settings[head], rest, value, key=key)
     elif head == "name" and settings.get("name") != value:
         # Another network has other keys: keep none of the old one's.

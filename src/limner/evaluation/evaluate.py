@@ -20,7 +20,7 @@ from limner.evaluation.provenance import earlier, pictures_digest, provenance
 from limner.evaluation.sheet import wide_sheet
 from limner.evaluation.translating import output
 from limner.files import replacing, write_text
-from limner.inference import Translator, open_pairs, picture_suffix, write_picture
+from limner.inference import Translator, open_pairs, picture_suffix, shown_source, write_picture
 
 SHEET_ROWS = 12
 
@@ -132,14 +132,15 @@ def _translate(
     for index in range(len(pairs)):
         pair = pairs[index]
         picture = output(translator, pair)
+        source = shown_source(translator.config, pair["source"])
         for kind, image in (
-            ("source", pair["source"]),
+            ("source", source),
             ("target", pair["target"]),
             ("images", picture),
         ):
             write_picture(image, folder / kind / f"{pair['name']}{picture_suffix(len(image))}")
         if index in shown:
-            rows.append([pair["source"], picture, pair["target"]])
+            rows.append([source, picture, pair["target"]])
             names.append(pair["name"])
         if progress is not None:
             progress(index + 1, len(pairs), "translating")

@@ -21,7 +21,7 @@ from limner.inference import Translator, picture_suffix, to_bytes
 
 def output(translator: Translator, pair: Sample) -> Tensor:
     """Return what a generator makes of a pair's source: float32 C x H x W on the CPU."""
-    return translator(pair["source"][None])[0].float().cpu()
+    return translator.of(pair)
 
 
 def measure_translations(

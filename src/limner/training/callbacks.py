@@ -17,7 +17,7 @@ from limner.evaluation.metrics import METRICS
 from limner.evaluation.sheet import sample_sheet
 from limner.evaluation.translating import measure_translations, output
 from limner.files import replacing
-from limner.inference import Translator
+from limner.inference import Translator, shown_source
 from limner.training.state import State
 
 SHEET_ROWS = 8
@@ -37,7 +37,7 @@ class Samples:
         for index in _spread(len(self.dataset), SHEET_ROWS):
             pair = self.dataset[index]
             picture = output(translator, pair)
-            rows.append([pair["source"], picture, pair["target"]])
+            rows.append([shown_source(state.config, pair["source"]), picture, pair["target"]])
             names.append(pair["name"])
         sheet = sample_sheet(rows, titles=["source", "output", "target"], names=names)
         path = self.run / "samples" / f"{state.step:08d}.jpg"

@@ -26,6 +26,9 @@ from limner.training.step import gan_step
 # Several processes ask each other this often whether one of them was told to stop.
 STEPS_BETWEEN_AGREEMENTS = 8
 
+# What a step takes of a batch.
+FIELDS = ("source", "target", "instance")
+
 
 class Interrupted(LimnerError):  # noqa: N818 (no error: the user asked for it)
     """A signal stopped the training after a checkpoint was written."""
@@ -68,7 +71,7 @@ class Loop:
                 if count == 0 or state.step % data.steps_per_epoch == 0:
                     lr = set_learning_rates(state, 1 + state.step // data.steps_per_epoch)
                 batch = next(batches)
-                tensors = {key: batch[key] for key in ("source", "target")}
+                tensors = {key: value for key, value in batch.items() if key in FIELDS}
                 scalars = gan_step(state, state.fabric.to_device(tensors), objective)
                 for key, value in scalars.items():
                     sums[key] = sums[key] + value

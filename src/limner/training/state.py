@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from limner import schedules
-from limner.config import Config, UNetSettings, with_overrides
+from limner.config import Config, SPADESettings, UNetSettings, with_overrides
 from limner.errors import ConfigError
 from limner.networks import depth_for, initialise, make_discriminator, make_generator
 
@@ -84,6 +84,8 @@ def resolved(config: Config) -> Config:
         derived.append(f"data.load_size=[{round(height * 286 / 256)}, {round(width * 286 / 256)}]")
     if isinstance(config.generator, UNetSettings) and config.generator.depth is None:
         derived.append(f"generator.depth={_depth(config.data.size)}")
+    if isinstance(config.generator, SPADESettings) and config.generator.size is None:
+        derived.append(f"generator.size={list(config.data.size)}")
     if config.training.discriminator_lr is None:
         derived.append(f"training.discriminator_lr={config.training.lr}")
     return with_overrides(config, derived)
@@ -108,7 +110,7 @@ def _depth(size: tuple[int, int]) -> int:
 
 def build_generator(config: Config) -> nn.Module:
     """Return the generator that a resolved configuration describes, initialised from its seed."""
-    source, target = config.data.channels
+    source, target = config.source_channels, config.data.channels[1]
     section = config.generator
     network = make_generator(
         **section.model_dump(exclude=INITIALISATION), in_channels=source, out_channels=target
@@ -120,7 +122,7 @@ def build_generator(config: Config) -> nn.Module:
 
 def build_discriminators(config: Config) -> list[nn.Module]:
     """Return the discriminators, each initialised from the seed and its own number."""
-    source, target = config.data.channels
+    source, target = config.source_channels, config.data.channels[1]
     networks = []
     for number, section in enumerate(config.discriminators, start=1):
         channels = target + (source if section.conditional else 0)

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
+from limner.data import network_input
 from limner.objective import Objective
 from limner.training.state import Player, State, update_ema
 
@@ -34,6 +35,7 @@ def gan_step(state: State, batch: dict[str, Tensor], objective: Objective) -> di
         discriminators.
     """
     fabric, judges = state.fabric, state.discriminators
+    batch = {**batch, "source": network_input(batch, **state.config.expansion)}
     parts = _parts(batch, state.config.training.accumulate)
     share = 1 / len(parts)
     scalars: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=fabric.device))
