@@ -80,6 +80,17 @@ KNOWN: dict[str, Known] = {
         _LPIPS + "v0.1/vgg.pth",
         sha256="a78928a0",
     ),
+    "dists": Known(
+        "the weights of DISTS",
+        ("dists_weights.pt", "weights.pt"),
+        "https://raw.githubusercontent.com/dingkeyan93/DISTS/master/DISTS_pytorch/weights.pt",
+    ),
+}
+
+_IN_TORCHMETRICS = {
+    "lpips-alex": "lpips_models",
+    "lpips-vgg": "lpips_models",
+    "dists": "dists_models",
 }
 
 
@@ -91,7 +102,7 @@ def cache_folder() -> Path:
 def places(name: str, weights: Path | None) -> Iterator[Path]:
     """Yield the files and folders to look at, in order: the argument, the environment, caches.
 
-    The heads of LPIPS are also in torchmetrics, which is installed with Limner.
+    The heads of LPIPS and DISTS are also in torchmetrics, which is installed with Limner.
     """
     if weights is not None:
         yield weights
@@ -100,8 +111,8 @@ def places(name: str, weights: Path | None) -> Iterator[Path]:
     yield cache_folder()
     yield Path(torch.hub.get_dir()) / "checkpoints"
     package = importlib.util.find_spec("torchmetrics")
-    if name.startswith("lpips-") and package is not None and package.origin is not None:
-        yield Path(package.origin).parent / "functional" / "image" / "lpips_models"
+    if name in _IN_TORCHMETRICS and package is not None and package.origin is not None:
+        yield Path(package.origin).parent / "functional" / "image" / _IN_TORCHMETRICS[name]
 
 
 def find(
