@@ -1,6 +1,6 @@
 """A trained generator at work: checkpoint + image -> image."""
 
-from limner.inference.checkpoints import checkpoint_folder, load_weights, step_of
+from limner.inference.checkpoints import checkpoint_folder, generator_file, load_weights, step_of
 from limner.inference.labels import maps_of, shown_source
 from limner.inference.pictures import (
     default_cache_folder,
@@ -18,6 +18,7 @@ __all__ = [
     "as_for_pictures",
     "checkpoint_folder",
     "default_cache_folder",
+    "generator_file",
     "load_weights",
     "maps_of",
     "open_pairs",

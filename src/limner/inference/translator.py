@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from limner.config import Config, read_config
 from limner.data import Sample, check_ids, expand
 from limner.errors import DataError
-from limner.inference.checkpoints import checkpoint_folder, load_weights
+from limner.inference.checkpoints import checkpoint_folder, generator_file, load_weights
 from limner.networks import make_generator
 
 
@@ -85,8 +85,7 @@ class Translator:
             in_channels=config.source_channels,
             out_channels=config.data.channels[1],
         )
-        averaged = folder / "generator_ema.safetensors"
-        load_weights(generator, averaged if averaged.exists() else folder / "generator.safetensors")
+        load_weights(generator, generator_file(folder))
         translator = cls(generator.to(device), config)
         translator.checkpoint = folder.name
         return translator

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from limner.data import PairedDataset
 from limner.evaluation.evaluate import locate_weights
-from limner.evaluation.measure import measure
 from limner.evaluation.metrics import METRICS
 from limner.evaluation.sheet import sample_sheet
+from limner.evaluation.translating import measure_translations
 from limner.files import replacing
-from limner.inference import Translator, shown_source, to_bytes
+from limner.inference import Translator, shown_source
 from limner.training.state import State
 
 SHEET_ROWS = 8
@@ -67,13 +67,13 @@ class Validation:
     def __call__(self, state: State) -> dict[str, float]:
         """Return the value of each metric."""
         translator = Translator(state.picture_network, state.config)
-        real, fake = [], []
-        for index in range(min(self.images, len(self.dataset))):
-            pair = self.dataset[index]
-            real.append(to_bytes(pair["target"]))
-            fake.append(to_bytes(translator.of(pair)))
-        scores = measure(
-            real, fake, metrics=self.metrics, weights=self.weights, device=state.fabric.device
+        scores = measure_translations(
+            translator,
+            self.dataset,
+            metrics=self.metrics,
+            images=self.images,
+            weights=self.weights,
+            device=state.fabric.device,
         )
         return scores.values
 
