@@ -15,7 +15,7 @@ from limner.data import PairedDataset
 from limner.evaluation.evaluate import locate_weights
 from limner.evaluation.metrics import METRICS
 from limner.evaluation.sheet import sample_sheet
-from limner.evaluation.translating import measure_translations, output
+from limner.evaluation.translating import measure_translations
 from limner.files import replacing
 from limner.inference import Translator, shown_source
 from limner.training.state import State
@@ -36,7 +36,7 @@ class Samples:
         rows, names = [], []
         for index in _spread(len(self.dataset), SHEET_ROWS):
             pair = self.dataset[index]
-            picture = output(translator, pair)
+            picture = translator.of(pair)
             rows.append([shown_source(state.config, pair["source"]), picture, pair["target"]])
             names.append(pair["name"])
         sheet = sample_sheet(rows, titles=["source", "output", "target"], names=names)
