@@ -16,6 +16,7 @@ from limner.cli.options import (
     print_json,
     print_scores,
 )
+from limner.cli.segmentation import SegmentationOptions, load, print_segmentation
 
 DEFAULT_METRICS = "l1,psnr,ssim"
 
@@ -37,6 +38,7 @@ def evaluate(
     seed: int = 2020,
     out: Path | None = None,
     json: Json = False,
+    seg: SegmentationOptions | None = None,
 ) -> None:
     """Translate a split with one or more runs and measure the pictures against the targets.
 
@@ -94,6 +96,7 @@ def evaluate(
         device=pick_device(device),
         seed=seed,
         command=command_line(),
+        segmentation=load(seg, names(metrics), device=pick_device(device)),
     )
     with stages() as progress:
         result = measured(runs if len(runs) > 1 else runs[0], progress=progress)
@@ -104,6 +107,7 @@ def evaluate(
         print_json(result)
     elif len(runs) == 1:
         print_scores(result["scores"]["values"], result["scores"]["details"])
+        print_segmentation(result["scores"]["details"])
     else:
         print_comparison(result)
     if not json:
@@ -119,6 +123,7 @@ def compare(
     device: Device = "auto",
     seed: int = 2020,
     json: Json = False,
+    seg: SegmentationOptions | None = None,
 ) -> None:
     """Measure one folder of pictures against another; no run is needed.
 
@@ -128,6 +133,7 @@ def compare(
     **Examples**
 
     - `limner compare photos/real photos/made --metrics ssim,lpips,fid --weights ~/weights`
+    - `limner compare photos/real photos/made --metrics seg --labels labels --segmenter net.onnx`
 
     Parameters
     ----------
@@ -136,18 +142,28 @@ def compare(
     fake
         Folder of the pictures to be judged.
     seed
-        Decides the subsets of KID.
+        Decides the subsets of KID and the bootstrap intervals.
     """
     from limner.cli.progress import stages
     from limner.evaluation.measure import compare_folders
+    from limner.evaluation.segmentation.results import with_segmentation
 
+    segmentation = load(seg, names(metrics), device=pick_device(device))
     with stages() as progress:
-        scores = compare_folders(
+        scores = with_segmentation(
+            names(metrics),
             real,
             fake,
-            metrics=names(metrics),
-            weights=weights,
-            device=pick_device(device),
+            segmentation=segmentation,
+            others=lambda rest: compare_folders(
+                real,
+                fake,
+                metrics=rest,
+                weights=weights,
+                device=pick_device(device),
+                seed=seed,
+                progress=progress,
+            ),
             seed=seed,
             progress=progress,
         )
@@ -155,6 +171,7 @@ def compare(
         print_json(scores.to_json())
     else:
         print_scores(scores.values, scores.details)
+        print_segmentation(scores.details)
 
 
 def report(run: Path) -> None:

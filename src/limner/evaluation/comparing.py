@@ -14,6 +14,8 @@ from limner.errors import ConfigError
 from limner.evaluation.contrast import compare_results
 from limner.evaluation.evaluate import evaluate, locate_weights
 from limner.evaluation.measure import SEED
+from limner.evaluation.segmentation.results import others_than_seg
+from limner.evaluation.segmentation.scoring import Segmentation
 from limner.evaluation.weights import Progress
 from limner.inference import checkpoint_folder
 
@@ -30,6 +32,7 @@ def compare_runs(
     seed: int = SEED,
     progress: Progress | None = None,
     command: str = "",
+    segmentation: Segmentation | None = None,
 ) -> dict[str, Any]:
     """Evaluate every run on the same split and compare them; arguments as for `evaluate`.
 
@@ -45,7 +48,7 @@ def compare_runs(
         LimnerError: as `evaluate`.
     """
     labelled = labels(runs)
-    locate_weights(metrics, weights=weights)
+    locate_weights(others_than_seg(metrics, segmentation), weights=weights)
     configs = {}
     for label, run in labelled.items():
         checkpoint_folder(run, checkpoint)
@@ -69,6 +72,7 @@ def compare_runs(
             progress=_named(progress, label),
             command=command,
             reuse=True,
+            segmentation=segmentation,
         )
         for label, run in labelled.items()
     }

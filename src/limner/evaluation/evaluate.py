@@ -17,6 +17,8 @@ from limner.evaluation import weights as store
 from limner.evaluation.measure import SEED, compare_folders
 from limner.evaluation.metrics import METRICS, chosen
 from limner.evaluation.provenance import earlier, pictures_digest, provenance
+from limner.evaluation.segmentation.results import others_than_seg, with_segmentation
+from limner.evaluation.segmentation.scoring import Segmentation, check_alignment
 from limner.evaluation.sheet import wide_sheet
 from limner.files import replacing, write_text
 from limner.inference import Translator, open_pairs, picture_suffix, shown_source, write_picture
@@ -30,7 +32,7 @@ def locate_weights(metrics: Sequence[str], *, weights: Path | None) -> None:
     Raises:
         ConfigError: a metric is unknown. WeightsError: a file is missing or not the right one.
     """
-    for metric in chosen(metrics):
+    for metric in chosen(metrics) if metrics else ():
         for need in METRICS[metric].weights:
             store.find(need, weights=weights)
 
@@ -48,6 +50,7 @@ def evaluate(
     progress: store.Progress | None = None,
     command: str = "",
     reuse: bool = False,
+    segmentation: Segmentation | None = None,
 ) -> dict[str, Any]:
     """Translate a split with a run and measure the pictures against the targets.
 
@@ -67,6 +70,7 @@ def evaluate(
         command: what the user typed, for the record.
         reuse: return the results that are there if they are provably those asked for: the same
             weights, data, settings and versions (`provenance.earlier`).
+        segmentation: labels and segmenter of the metric `seg`.
 
     Returns:
         The contents of results.json; its `provenance` holds all that the figures depend on.
@@ -74,16 +78,20 @@ def evaluate(
     Raises:
         LimnerError: run, data or weights cannot be used; an earlier evaluation then still stands.
     """
-    locate_weights(metrics, weights=weights)
+    locate_weights(others_than_seg(metrics, segmentation), weights=weights)
     translator = Translator.load(run, checkpoint=checkpoint, device=device)
     translator.seed = seed
     pairs = open_pairs(translator.config, data, split)
+    if segmentation is not None:
+        check_alignment(translator.config.data.mode)
     asked = {
         "metrics": list(dict.fromkeys(metrics)),
         "split": split,
         "seed": seed,
         "device": str(device),
     }
+    if segmentation is not None:
+        asked["segmentation"] = segmentation.record()
     basis = provenance(run, translator, pairs, weights=weights, asked=asked)
     folder = run / "evaluation" / split
     if reuse and (found := earlier(folder, basis)) is not None:
@@ -92,12 +100,21 @@ def evaluate(
     shutil.rmtree(fresh, ignore_errors=True)
     try:
         _translate(translator, pairs, fresh, progress)
-        scores = compare_folders(
-            fresh / "target",
-            fresh / "images",
-            metrics=metrics,
-            weights=weights,
-            device=device,
+        target, images = fresh / "target", fresh / "images"
+        scores = with_segmentation(
+            metrics,
+            target,
+            images,
+            segmentation=segmentation,
+            others=lambda rest: compare_folders(
+                target,
+                images,
+                metrics=rest,
+                weights=weights,
+                device=device,
+                seed=seed,
+                progress=progress,
+            ),
             seed=seed,
             progress=progress,
         )

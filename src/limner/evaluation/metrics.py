@@ -69,6 +69,14 @@ METRICS: dict[str, Metric] = {
     },
 }
 
+SEGMENTATION: dict[str, Metric] = {
+    "pixel_accuracy": Metric("share of pixels that the segmenter recognises", "higher"),
+    "class_accuracy": Metric("the same of each class, the mean over classes", "higher"),
+    "class_iou": Metric("intersection over union, the mean over classes", "higher"),
+    "frequency_weighted_iou": Metric("the same, weighted by the classes' pixels", "higher"),
+}
+"""The figures of the metric `seg`, which needs label maps too: `segmentation.results` adds them."""
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -95,8 +103,10 @@ class Scores:
 def chosen(names: Sequence[str]) -> list[str]:
     """Return the metrics asked for, each once; `ConfigError` for an unknown one and for none."""
     for name in names:
+        if name == "seg":
+            raise ConfigError("seg needs label maps and a segmenter: say --labels and --segmenter")
         if name not in METRICS:
-            raise unknown_name("metric", name, METRICS)
+            raise unknown_name("metric", name, [*METRICS, "seg"])
     if not names:
         raise ConfigError(f"no metric was asked for: known are {', '.join(METRICS)}")
     return list(dict.fromkeys(names))

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from limner.evaluation.metrics import METRICS
+from limner.evaluation.metrics import METRICS, SEGMENTATION
 
 ARROWS = {"lower": "↓ lower", "higher": "↑ higher"}
 # Shown in their own columns, or of no use to a reader of the page.
 _COLUMNS = {
     *("images", "images_real", "images_fake", "note", "weights", "std", "seed", "cap_db"),
-    *("interval", "interval_method", "reference_from_cache"),
+    *("interval", "interval_method", "reference_from_cache", "real"),
 }
 
 
@@ -54,7 +54,7 @@ def rows(results: dict[str, Any]) -> list[dict[str, Any]]:
     table = []
     for name, value in scores["values"].items():
         details = (scores.get("details") or {}).get(name) or {}
-        metric = METRICS.get(name)
+        metric = METRICS.get(name) or SEGMENTATION.get(name)
         table.append(
             {
                 "name": name,

@@ -1,0 +1,102 @@
+"""The options of the metric seg, shared by `limner evaluate` and `limner compare`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from limner.errors import ConfigError
+
+if TYPE_CHECKING:
+    from limner.evaluation.segmentation.scoring import Segmentation
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class SegmentationOptions:
+    """What the metric seg needs and what it may be told."""
+
+    labels: Annotated[
+        Path | None, Parameter(help="For seg: folder of label maps, matched by name.")
+    ] = None
+    segmenter: Annotated[
+        str | None,
+        Parameter(
+            help="For seg: an .onnx file, a TorchScript file, a Hugging Face folder or name."
+        ),
+    ] = None
+    class_map: Annotated[
+        str | None,
+        Parameter(
+            help="For seg: cityscapes, cityscapes-train-ids, camvid, or a YAML or JSON file."
+        ),
+    ] = None
+    segmentation_size: Annotated[
+        str | None,
+        Parameter(help="For seg: HxW to which pictures are resized, such as 512x1024."),
+    ] = None
+    void: Annotated[
+        tuple[int, ...], Parameter(help="For seg: a label id to leave out; may be repeated.")
+    ] = ()
+    protocol: Annotated[
+        str, Parameter(help="For seg: plain, or cityscapes (pix2pix's evaluation).")
+    ] = "plain"
+    trust_torchscript: Annotated[
+        bool,
+        Parameter(negative=(), help="Run a TorchScript segmenter, which is a program."),
+    ] = False
+
+
+def load(
+    options: SegmentationOptions | None, metrics: list[str], *, device: str
+) -> Segmentation | None:
+    """Return the segmentation that the options ask for; None where there is none to do.
+
+    Raises `ConfigError` where options and metrics contradict each other.
+    """
+    options = options or SegmentationOptions()
+    if "seg" not in metrics:
+        given = [
+            f"--{name.replace('_', '-')}"
+            for name, value in vars(options).items()
+            if value != getattr(SegmentationOptions(), name)
+        ]
+        if given:
+            raise ConfigError(f"{given[0]} serves the metric seg alone: add seg to --metrics")
+        return None
+    if options.labels is None or options.segmenter is None:
+        raise ConfigError("seg needs label maps and a segmenter: say --labels and --segmenter")
+    from limner.evaluation.segmentation.scoring import segmentation
+
+    return segmentation(
+        segmenter=options.segmenter,
+        labels=options.labels,
+        class_map=options.class_map,
+        size=_size(options.segmentation_size),
+        void=options.void,
+        protocol_name=options.protocol,
+        trust_torchscript=options.trust_torchscript,
+        device=device,
+    )
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """Return height and width of a text HxW."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match is None or "0" in match.groups():
+        raise ConfigError(f"--segmentation-size {text} is no size: give HxW, such as 512x1024")
+    return int(match[1]), int(match[2])
+
+
+def print_segmentation(details: dict[str, dict[str, Any]]) -> None:
+    """Print the score, real beside generated, where seg was measured."""
+    if "seg" in details:
+        from limner.evaluation.segmentation.wording import text
+
+        print(f"\n{text(details['seg'])}")

@@ -1,0 +1,1 @@
+"""The segmentation ("FCN") score: how well a segmenter recognises generated pictures."""

@@ -1,0 +1,123 @@
+"""Label maps of a data set: read as class ids, and matched with the pictures by name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from limner.data.decode import decode
+from limner.errors import DataError
+from limner.evaluation.pictures import listed
+
+# What Cityscapes adds to the name of a frame, longest first.
+_SUFFIXES = ("_gtFine_labelTrainIds", "_gtFine_labelIds", "_leftImg8bit")
+_LISTED = 10
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One scene: the real photo, the generated picture and the label map, files of one name."""
+
+    name: str
+    real: Path
+    fake: Path
+    label: Path
+
+
+def read_ids(path: Path) -> Tensor:
+    """Return the label map in `path` as int64 H x W; a palette image holds its indices.
+
+    Raises `DataError` for a JPEG (whose values are not those that were saved) and for a picture
+    in colours.
+    """
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        raise DataError(f"{path} is a JPEG, which does not keep class ids: give label maps as PNG")
+    palette = _palette_indices(path)
+    if palette is not None:
+        return torch.from_numpy(palette.astype(np.int64))
+    pixels = decode(path)
+    if len(pixels) != 1:
+        raise DataError(
+            f"{path} has {len(pixels)} channels: a label map has one, with a class id a pixel, so "
+            "turn colours into ids first"
+        )
+    # uint16 knows few operations, int32 all.
+    return pixels[0].to(torch.int32).long()
+
+
+def _palette_indices(path: Path) -> np.ndarray | None:
+    """Return the indices of a palette image; None for any other, which `decode` then reads."""
+    try:
+        with Image.open(path) as image:
+            return np.array(image) if image.mode == "P" else None
+    except (OSError, ValueError, SyntaxError):
+        return None
+
+
+def scene_name(path: Path) -> str:
+    """Return the name that the files of one scene share: the stem, less Cityscapes' suffix."""
+    for suffix in _SUFFIXES:
+        if path.stem.endswith(suffix):
+            return path.stem.removesuffix(suffix)
+    return path.stem
+
+
+def scenes(real: Path, fake: Path, labels: Path) -> list[Scene]:
+    """Return the scenes of three folders, in the order of the pictures' stems.
+
+    Photos, pictures and label maps are matched by stem; `_leftImg8bit`, `_gtFine_labelIds` and
+    `_gtFine_labelTrainIds` at its end do not count. Label maps may be more than pictures. Raises
+    `DataError` that lists what has no partner.
+    """
+    sets = [_by_name(listed(folder)) for folder in (real, fake, labels)]
+    missing = [
+        f"{what} {folder} lacks {_some(sorted(wanted.keys() - found.keys()))}"
+        for what, folder, found, wanted in (
+            ("the folder of real photos", real, sets[0], sets[1]),
+            ("the folder of generated pictures", fake, sets[1], sets[0]),
+            ("the folder of label maps", labels, sets[2], sets[1]),
+        )
+        if wanted.keys() - found.keys()
+    ]
+    if missing:
+        raise DataError(
+            f"seg needs a photo, a picture and a label map of one name for each scene: "
+            f"{'; '.join(missing)}"
+        )
+    return [
+        Scene(name, *(found[name] for found in sets))
+        for name in sorted(sets[1], key=lambda k: sets[1][k].stem)
+    ]
+
+
+def digest(paths: Sequence[Path]) -> str:
+    """Return the SHA-256 of the names and contents of files, in order."""
+    total = hashlib.sha256()
+    for path in paths:
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        total.update(f"{path.name} {content}\n".encode())
+    return total.hexdigest()
+
+
+def _by_name(paths: Sequence[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in paths:
+        name = scene_name(path)
+        if name in found:
+            raise DataError(
+                f"{found[name]} and {path.name} belong to one scene, {name}: keep one of them"
+            )
+        found[name] = path
+    return found
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

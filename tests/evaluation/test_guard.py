@@ -1,0 +1,55 @@
+"""The warning of good scores of bad pictures, and its absence."""
+
+from __future__ import annotations
+
+import pytest
+
+from limner.evaluation.guard import FAR_SLOPE, NEAR, distances, findings, warning
+from limner.evaluation.spectrum import Look
+
+PHOTOS = Look(spectrum_slope=-2.2, sharpness=40.0, colourfulness=12.0)
+
+
+def said(fake: Look, *, accuracy: float = 0.8, **values: float) -> str:
+    return warning(real_accuracy=0.9, fake_accuracy=accuracy, real=PHOTOS, fake=fake, values=values)
+
+
+def test_a_good_score_of_blurred_grey_pictures_is_warned_of() -> None:
+    found = said(Look(-4.2, 9.0, 0.0), **{"fd-vgg16": 155.43, "lpips": 0.5, "ssim": 0.9})
+    assert "pixel accuracy 0.8000, theirs 0.9000" in found
+    assert "slope is -4.20, theirs -2.20 (steeper" in found
+    assert "sharpness is 9.00, theirs 40.00" in found
+    assert "colourfulness is 0.00" in found
+    assert "fd-vgg16 155.4, lpips 0.5)" in found
+    assert "ssim" not in found
+
+
+def test_neither_a_bad_score_nor_a_near_spectrum_is() -> None:
+    blurred = Look(-4.2, 40.0, 12.0)
+    assert said(blurred, accuracy=NEAR * 0.9 - 1e-6) == ""
+    assert said(blurred, accuracy=NEAR * 0.9 + 1e-6) != ""
+    assert said(PHOTOS, accuracy=0.95) == ""
+    assert said(Look(-2.2 - FAR_SLOPE + 0.01, 21.0, 7.0)) == ""
+
+
+@pytest.mark.parametrize(
+    ("fake", "phrase"),
+    [
+        (Look(-1.5, 40.0, 12.0), "flatter"),
+        (Look(-2.2, 90.0, 12.0), "sharpness"),
+        (Look(-2.2, 40.0, 2.0), "colourfulness"),
+    ],
+)
+def test_each_figure_is_enough(fake: Look, phrase: str) -> None:
+    (found,) = findings(PHOTOS, fake)
+    assert phrase in found
+
+
+def test_grey_photos_have_grey_pictures() -> None:
+    grey = Look(-2.2, 40.0, 0.0)
+    assert findings(grey, Look(-2.2, 40.0, 0.2)) == []
+
+
+def test_distances_are_known_by_their_kind() -> None:
+    values = {"fid": 1.0, "fid-clean": 2.0, "ssim": 0.5, "lpips-vgg": 0.1, "fd-vgg16": 3, "l1": 1.0}
+    assert list(distances(values)) == ["fid", "fid-clean", "lpips-vgg", "fd-vgg16"]
