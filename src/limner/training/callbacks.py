@@ -18,6 +18,8 @@ from limner.evaluation.metrics import METRICS
 from limner.evaluation.sheet import sample_sheet
 from limner.files import replacing
 from limner.inference import Translator, to_bytes
+from limner.objective import Objective
+from limner.training.held_out import held_out_losses
 from limner.training.state import State
 
 SHEET_ROWS = 8
@@ -60,12 +62,13 @@ class Validation:
     metrics: tuple[str, ...]
     images: int
     weights: Path | None
+    objective: Objective
 
     def __post_init__(self) -> None:
         locate_weights(self.metrics, weights=self.weights)
 
     def __call__(self, state: State) -> dict[str, float]:
-        """Return the value of each metric."""
+        """Return the value of each metric, and of each term of the losses as `val/g/l1`."""
         translator = Translator(state.picture_network, state.config)
         real, fake = [], []
         for index in range(min(self.images, len(self.dataset))):
@@ -75,7 +78,8 @@ class Validation:
         scores = measure(
             real, fake, metrics=self.metrics, weights=self.weights, device=state.fabric.device
         )
-        return scores.values
+        losses = held_out_losses(state, self.objective, self.dataset, images=self.images)
+        return {**scores.values, **losses}
 
 
 def is_better(metric: str, new: float, old: float | None) -> bool:
