@@ -12,26 +12,40 @@ from limner.config.base import Section
 from limner.config.data import DataSettings, LabelSettings
 from limner.config.networks import (
     DiscriminatorSettings,
+    EncoderSettings,
+    FeatureEncoderSettings,
     GeneratorSettings,
+    MultiscaleSettings,
     PatchSettings,
+    Pix2PixHDLocalSettings,
+    Pix2PixHDSettings,
     PixelSettings,
     ResNetSettings,
+    SPADEEncoderSettings,
+    SPADESettings,
     UNetSettings,
 )
 from limner.config.objective import ObjectiveSettings
 from limner.config.overrides import Known, apply_overrides, explain, known_keys
+from limner.config.together import check_coarse_to_fine, check_objective
 from limner.config.training import InferenceSettings, TrainingSettings, ValidationSettings
 from limner.errors import ConfigError
 
 __all__ = [
     "Config",
     "DataSettings",
+    "FeatureEncoderSettings",
     "InferenceSettings",
     "LabelSettings",
+    "MultiscaleSettings",
     "ObjectiveSettings",
     "PatchSettings",
+    "Pix2PixHDLocalSettings",
+    "Pix2PixHDSettings",
     "PixelSettings",
     "ResNetSettings",
+    "SPADEEncoderSettings",
+    "SPADESettings",
     "TrainingSettings",
     "UNetSettings",
     "ValidationSettings",
@@ -56,6 +70,8 @@ class Config(Section):
     """The network that translates."""
     discriminators: tuple[DiscriminatorSettings, ...] = (PatchSettings(),)
     """The networks that judge; an empty list trains without an adversary."""
+    encoder: EncoderSettings | None = None
+    """A network that tells the generator the style of a picture; nothing for none."""
     objective: ObjectiveSettings = ObjectiveSettings()
     """What the networks are asked for."""
     training: TrainingSettings = TrainingSettings()
@@ -85,19 +101,22 @@ class Config(Section):
                 f"data.load_size={list(load)} is smaller than data.size={[height, width]}, which "
                 "is cropped from it: raise data.load_size or set data.mode=resize"
             )
-        if not (self.discriminators or self.objective.l1 or self.objective.l2):
-            raise ValueError(
-                "nothing to learn from: give a discriminator, or a weight to objective.l1 or .l2"
-            )
+        check_objective(
+            self.objective,
+            self.encoder,
+            discriminators=len(self.discriminators),
+            target_channels=self.data.channels[1],
+        )
+        check_coarse_to_fine(self.training, self.generator)
         if self.validation.best and self.validation.best not in self.validation.metrics:
             raise ValueError(
                 f"validation.best={self.validation.best} is not among validation.metrics: add it"
             )
-        generator = self.generator
-        if isinstance(generator, UNetSettings) and generator.depth is not None:
-            _check_divisible(self.data, 2**generator.depth)
-        elif isinstance(generator, ResNetSettings):
-            _check_divisible(self.data, 4)
+        if self.generator.multiple is not None:
+            _check_divisible(self.data, self.generator.multiple)
+        if isinstance(self.encoder, FeatureEncoderSettings):
+            _check_divisible(self.data, 2**self.encoder.downs)
+        _check_style(self.generator, self.encoder)
         for index, discriminator in enumerate(self.discriminators):
             # n halvings, then two 4x4 convolutions of stride 1 that take one pixel each.
             layers = discriminator.layers if isinstance(discriminator, PatchSettings) else 0
@@ -117,8 +136,17 @@ def _check_divisible(data: DataSettings, multiple: int) -> None:
             near = max(multiple, round(side / multiple) * multiple)
             raise ValueError(
                 f"data.size={list(data.size)} does not divide by {multiple}, which this generator "
-                f"needs in training: set data.size={near} or lower generator.depth"
+                f"needs in training: set data.size={near} or let the generator halve less often"
             )
+
+
+def _check_style(generator: GeneratorSettings, encoder: EncoderSettings | None) -> None:
+    latent = generator.latent if isinstance(generator, SPADESettings) else 0
+    if isinstance(encoder, SPADEEncoderSettings) and encoder.latent != latent:
+        raise ValueError(
+            f"encoder.latent={encoder.latent} is not what the generator takes, {latent}: give a "
+            f"generator named spade and set generator.latent={encoder.latent}"
+        )
 
 
 def _validated(settings: dict[str, Any], *, origin: str) -> Config:

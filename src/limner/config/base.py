@@ -5,7 +5,7 @@ The docstring under a key is its documentation; `limner presets --keys` prints i
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -20,6 +20,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Weight = Annotated[float, Field(ge=0)]
 Size = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(both)]
 Channels = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(both)]
+Norm = Literal["batch", "sync-batch", "instance", "instance-affine", "group", "none"]
+Init = Literal["normal", "xavier", "kaiming", "orthogonal", "default"]
+Gain = Annotated[float, Field(gt=0)]
 
 
 class Section(BaseModel):

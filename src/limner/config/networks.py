@@ -6,10 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from limner.config.base import Fraction, PositiveInt, Section
-
-Norm = Literal["batch", "instance", "instance-affine", "group", "none"]
-Init = Literal["normal", "xavier", "kaiming", "orthogonal", "default"]
+from limner.config.base import Fraction, Gain, Init, Norm, PositiveInt, Section
+from limner.config.pix2pixhd import (
+    FeatureEncoderSettings,
+    MultiscaleSettings,
+    Pix2PixHDLocalSettings,
+    Pix2PixHDSettings,
+)
+from limner.config.spade import SPADEEncoderSettings, SPADESettings
 
 
 class UNetSettings(Section):
@@ -31,8 +35,13 @@ class UNetSettings(Section):
     """What is dropped: single values, whole channels, nothing."""
     init: Init = "normal"
     """Initialisation of the weights; default is PyTorch's own."""
-    init_gain: Annotated[float, Field(gt=0)] = 0.02
+    init_gain: Gain = 0.02
     """Standard deviation for normal, gain for the others."""
+
+    @property
+    def multiple(self) -> int | None:
+        """What the sides of pictures must be multiples of; None while depth is not known."""
+        return None if self.depth is None else 2**self.depth
 
 
 class ResNetSettings(Section):
@@ -56,8 +65,13 @@ class ResNetSettings(Section):
     """How convolutions see beyond the border."""
     init: Init = "normal"
     """Initialisation of the weights; default is PyTorch's own."""
-    init_gain: Annotated[float, Field(gt=0)] = 0.02
+    init_gain: Gain = 0.02
     """Standard deviation for normal, gain for the others."""
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of pictures must be multiples of."""
+        return 4
 
 
 class PatchSettings(Section):
@@ -77,7 +91,7 @@ class PatchSettings(Section):
     """Whether it sees the source beside the picture it judges."""
     init: Init = "normal"
     """Initialisation of the weights; default is PyTorch's own."""
-    init_gain: Annotated[float, Field(gt=0)] = 0.02
+    init_gain: Gain = 0.02
     """Standard deviation for normal, gain for the others."""
 
 
@@ -96,9 +110,17 @@ class PixelSettings(Section):
     """Whether it sees the source beside the picture it judges."""
     init: Init = "normal"
     """Initialisation of the weights; default is PyTorch's own."""
-    init_gain: Annotated[float, Field(gt=0)] = 0.02
+    init_gain: Gain = 0.02
     """Standard deviation for normal, gain for the others."""
 
 
-GeneratorSettings = Annotated[UNetSettings | ResNetSettings, Field(discriminator="name")]
-DiscriminatorSettings = Annotated[PatchSettings | PixelSettings, Field(discriminator="name")]
+GeneratorSettings = Annotated[
+    UNetSettings | ResNetSettings | Pix2PixHDSettings | Pix2PixHDLocalSettings | SPADESettings,
+    Field(discriminator="name"),
+]
+DiscriminatorSettings = Annotated[
+    PatchSettings | PixelSettings | MultiscaleSettings, Field(discriminator="name")
+]
+EncoderSettings = Annotated[
+    SPADEEncoderSettings | FeatureEncoderSettings, Field(discriminator="name")
+]

@@ -1,4 +1,4 @@
-"""The networks: plain modules with explicit keywords, and the two tables that name them."""
+"""The networks: plain modules with explicit keywords, and the three tables that name them."""
 
 from __future__ import annotations
 
@@ -7,40 +7,64 @@ from typing import Any
 from torch import nn
 
 from limner.errors import unknown_name
+from limner.networks.features import FeatureEncoder
 from limner.networks.layers import DROPOUTS, INITS, NORMS, initialise
+from limner.networks.multiscale import MultiscaleDiscriminator
 from limner.networks.patch import PatchDiscriminator, PixelDiscriminator, receptive_field
+from limner.networks.pix2pixhd import GlobalGenerator, LocalEnhancer
 from limner.networks.resnet import ResNet
+from limner.networks.spade import SPADEGenerator
+from limner.networks.style import SPADEEncoder
 from limner.networks.unet import UNet, depth_for
 
 __all__ = [
     "DISCRIMINATORS",
     "DROPOUTS",
+    "ENCODERS",
     "GENERATORS",
     "INITS",
     "NORMS",
     "Discriminator",
+    "Encoder",
+    "FeatureEncoder",
     "Generator",
+    "GlobalGenerator",
+    "LocalEnhancer",
+    "MultiscaleDiscriminator",
     "PatchDiscriminator",
     "PixelDiscriminator",
     "ResNet",
+    "SPADEEncoder",
+    "SPADEGenerator",
     "UNet",
     "count_parameters",
     "depth_for",
     "initialise",
     "make_discriminator",
+    "make_encoder",
     "make_generator",
     "receptive_field",
 ]
 
-Generator = UNet | ResNet
-Discriminator = PatchDiscriminator | PixelDiscriminator
+Generator = UNet | ResNet | GlobalGenerator | LocalEnhancer | SPADEGenerator
+Discriminator = PatchDiscriminator | PixelDiscriminator | MultiscaleDiscriminator
+Encoder = SPADEEncoder | FeatureEncoder
 
-GENERATORS: dict[str, type[Generator]] = {"unet": UNet, "resnet": ResNet}
+GENERATORS: dict[str, type[Generator]] = {
+    "unet": UNet,
+    "resnet": ResNet,
+    "pix2pixhd": GlobalGenerator,
+    "pix2pixhd-local": LocalEnhancer,
+    "spade": SPADEGenerator,
+}
 
 DISCRIMINATORS: dict[str, type[Discriminator]] = {
     "patch": PatchDiscriminator,
     "pixel": PixelDiscriminator,
+    "multiscale": MultiscaleDiscriminator,
 }
+
+ENCODERS: dict[str, type[Encoder]] = {"spade-encoder": SPADEEncoder, "features": FeatureEncoder}
 
 
 def make_generator(name: str, **keywords: Any) -> Generator:
@@ -69,6 +93,21 @@ def make_discriminator(name: str, **keywords: Any) -> Discriminator:
     if name not in DISCRIMINATORS:
         raise unknown_name("discriminator", name, DISCRIMINATORS)
     return DISCRIMINATORS[name](**keywords)
+
+
+def make_encoder(name: str, **keywords: Any) -> Encoder:
+    """Return the encoder of that name, built with the keywords of its class.
+
+    "spade-encoder" maps a picture N x C x H x W to mean and log variance of a style code,
+    "features" a picture and its instances to further channels of the generator's input. Its
+    weights are PyTorch's own first ones until `initialise` draws them.
+
+    Raises:
+        ConfigError: no encoder has that name.
+    """
+    if name not in ENCODERS:
+        raise unknown_name("encoder", name, ENCODERS)
+    return ENCODERS[name](**keywords)
 
 
 def count_parameters(network: nn.Module) -> int:

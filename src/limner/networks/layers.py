@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from limner.errors import DataError, unknown_name
+from limner.networks.batchnorm import SyncBatchNorm2d
+from limner.networks.spectral import SpectralConv2d
 
 
 def _group_norm(channels: int) -> nn.Module:
@@ -28,6 +30,8 @@ def _group_norm(channels: int) -> nn.Module:
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     # Ioffe and Szegedy 2015: scale, shift and running statistics.
     "batch": nn.BatchNorm2d,
+    # The same, with the statistics of all processes' batches.
+    "sync-batch": SyncBatchNorm2d,
     # Ulyanov et al. 2016, without scale, shift or statistics: the form of the pix2pix family.
     "instance": nn.InstanceNorm2d,
     "instance-affine": lambda channels: nn.InstanceNorm2d(channels, affine=True),
@@ -113,6 +117,8 @@ def initialise(
     for module in network.modules():
         if isinstance(module, _CONVOLUTIONS):
             INITS[init](module.weight, gain, generator)
+            if isinstance(module, SpectralConv2d):
+                module.draw_vectors(generator)
             if module.bias is not None:
                 # PyTorch takes the size of the second axis for the fan of transposed ones too.
                 bound = 1 / math.sqrt(module.weight[0].numel()) if init == "default" else 0.0

@@ -55,9 +55,7 @@ class Objective:
         if self.settings.vgg and self.perceptual is None:
             raise ConfigError("objective.vgg is set, but no perceptual loss was made for it")
 
-    def _seen(
-        self, source: Tensor, picture: Tensor, drawn: Drawn, *, conditional: bool
-    ) -> Tensor:
+    def _seen(self, source: Tensor, picture: Tensor, drawn: Drawn, *, conditional: bool) -> Tensor:
         """Return what a discriminator sees: the picture, with the source before it, with noise."""
         seen = drawn(picture, source if conditional else None)
         if self.settings.instance_noise:

@@ -62,7 +62,12 @@ def held_out_losses(
             for number, judge in enumerate(judges):
                 name = "d" if len(judges) == 1 else f"d{number}"
                 _, groups[name] = objective.discriminator(
-                    judge, part.source, part.target, fake, conditional=conditional[number], step=None
+                    judge,
+                    part.source,
+                    part.target,
+                    fake,
+                    conditional=conditional[number],
+                    step=None,
                 )
             _, groups["g"] = objective.generator(
                 list(zip(judges, conditional, strict=True)),
@@ -81,8 +86,6 @@ def held_out_losses(
 def _fitting(part: Part, multiple: int, *, dtype: torch.dtype) -> Part:
     """Cut a part to sides that the generator takes, with its type of numbers."""
     height, width = (side - side % multiple or side for side in part.target.shape[-2:])
-    source, target = (
-        image[..., :height, :width].to(dtype) for image in (part.source, part.target)
-    )
+    source, target = (image[..., :height, :width].to(dtype) for image in (part.source, part.target))
     instance = None if part.instance is None else part.instance[..., :height, :width]
     return Part(source, target, instance)

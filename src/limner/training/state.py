@@ -11,8 +11,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from limner import schedules
-from limner.config import Config, UNetSettings, with_overrides
-from limner.networks import depth_for, initialise, make_discriminator, make_generator
+from limner.config import Config, SPADESettings, UNetSettings, with_overrides
+from limner.networks import (
+    depth_for,
+    initialise,
+    make_discriminator,
+    make_encoder,
+    make_generator,
+)
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -96,6 +102,8 @@ def resolved(config: Config) -> Config:
         derived.append(f"data.load_size=[{round(height * 286 / 256)}, {round(width * 286 / 256)}]")
     if isinstance(config.generator, UNetSettings) and config.generator.depth is None:
         derived.append(f"generator.depth={depth_for(config.data.size)}")
+    if isinstance(config.generator, SPADESettings) and config.generator.size is None:
+        derived.append(f"generator.size={list(config.data.size)}")
     if config.training.discriminator_lr is None:
         derived.append(f"training.discriminator_lr={config.training.lr}")
     return with_overrides(config, derived)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from limner.objective import Objective
-from limner.training.coarse_to_fine import forget_frozen
+from limner.training.coarse_to_fine import begin_whole, held_parameters
 from limner.training.parts import make_pictures, parts_of
 from limner.training.state import Player, State, update_ema
 
@@ -77,6 +77,7 @@ def gan_step(state: State, batch: dict[str, Tensor], objective: Objective) -> di
 
     for judge in judges:
         judge.network.requires_grad_(False)
+    begin_whole(state)
     share = 1 / (len(parts) * training.generator_updates)
     for _ in range(training.generator_updates):
         for learner in state.learners:
@@ -99,7 +100,8 @@ def gan_step(state: State, batch: dict[str, Tensor], objective: Objective) -> di
                 )
                 fabric.backward(loss * (1 / len(parts)))
             _add(scalars, "g", terms, share)
-        forget_frozen(state)
+        for parameter in held_parameters(state):
+            parameter.grad = None
         for learner in state.learners:
             learner.optimizer.step()
     for judge in judges:
