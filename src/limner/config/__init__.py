@@ -88,6 +88,12 @@ class Config(Section):
         return self.data.channels[0] if labels is None else labels.channels
 
     @property
+    def input_channels(self) -> int:
+        """Channels of a generator's input: the source's, and the features that an encoder adds."""
+        features = self.encoder.features if isinstance(self.encoder, FeatureEncoderSettings) else 0
+        return self.source_channels + features
+
+    @property
     def expansion(self) -> dict[str, Any]:
         """The keywords of `limner.data.network_input`: none where sources are pictures."""
         return {} if self.data.labels is None else self.data.labels.expansion

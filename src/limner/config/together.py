@@ -1,4 +1,4 @@
-"""What the sections of a configuration ask of each other where losses and training are concerned."""
+"""What losses and training ask of the other sections of a configuration."""
 
 from __future__ import annotations
 

@@ -10,6 +10,8 @@ from limner.errors import unknown_name
 PRESETS = {
     "pix2pix": "limner.presets.pix2pix",
     "pix2pix-small": "limner.presets.pix2pix_small",
+    "pix2pixhd-small": "limner.presets.pix2pixhd_small",
+    "spade-small": "limner.presets.spade_small",
 }
 
 

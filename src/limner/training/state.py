@@ -111,10 +111,11 @@ def resolved(config: Config) -> Config:
 
 def build_generator(config: Config) -> nn.Module:
     """Return the generator that a resolved configuration describes, initialised from its seed."""
-    source, target = config.source_channels, config.data.channels[1]
     section = config.generator
     network = make_generator(
-        **section.model_dump(exclude=INITIALISATION), in_channels=source, out_channels=target
+        **section.model_dump(exclude=INITIALISATION),
+        in_channels=config.input_channels,
+        out_channels=config.data.channels[1],
     )
     rng = torch.Generator().manual_seed(config.seed)
     initialise(network, section.init, gain=section.init_gain, generator=rng)
