@@ -2,67 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from limner.errors import CheckpointError, unknown_name
-from limner.networks import make_discriminator, make_generator
-from limner.transfer import junyanz
+from limner.errors import CheckpointError
+from limner.transfer.options import Options
+from limner.transfer.projects import MAKERS, find
 from limner.transfer.reading import read_state
 
-Options = dict[str, Any]
 
+def run_settings(project: str, **architecture: Any) -> Options:
+    """Return the dotted keys of a run around another project's generator: data and inference.
 
-@dataclass(frozen=True)
-class Project:
-    """What must be known of a project, as functions of a role and of options in its own words."""
-
-    complete: Callable[[str, Options], Options]
-    """Check the options given and add the project's defaults."""
-    settings: Callable[[str, Options], tuple[str, Options]]
-    """The name and keywords of our network for a complete set of options."""
-    module_names: Callable[[str, Options], dict[str, str]]
-    """Its name of every layer with weights, and ours."""
-    leftovers: Callable[[str, Options], frozenset[str]]
-    """What old files carry beside the weights, to be dropped."""
-    detect: Callable[[dict[str, Tensor]], tuple[str, Options] | None]
-    """The role and the options that a state dict shows."""
-
-
-PROJECTS: dict[str, Project] = {
-    "junyanz": Project(
-        junyanz.complete,
-        junyanz.settings,
-        junyanz.module_names,
-        junyanz.leftovers,
-        junyanz.detect,
-    ),
-}
-
-MAKERS = {"generator": make_generator, "discriminator": make_discriminator}
-
-
-def _project(name: str) -> Project:
-    if name not in PROJECTS:
-        raise unknown_name("project", name, PROJECTS)
-    return PROJECTS[name]
+    Raises:
+        ConfigError: an unknown project, option or value, or options that leave too much open.
+    """
+    known = find(project)
+    options = known.complete("generator", architecture)
+    return known.run_settings(options, known.settings("generator", options)[1])
 
 
 def network_settings(project: str, role: str, **architecture: Any) -> tuple[str, Options]:
     """Return the name and keywords of the Limner network that equals another project's.
 
-    `make_generator(name, **keywords)` or `make_discriminator` builds it. `architecture` takes
-    that project's own option names; those not given have its defaults.
+    `make_generator(name, **keywords)`, `make_discriminator` or `make_encoder` builds it.
+    `architecture` takes that project's own option names; those not given have its defaults.
 
     Raises:
         ConfigError: an unknown project, role, option or value.
     """
-    known = _project(project)
+    known = find(project)
     return known.settings(role, known.complete(role, architecture))
 
 
@@ -73,7 +45,7 @@ def detect_options(file: Path | str, project: str = "junyanz") -> tuple[str, Opt
         ConfigError: an unknown project.
         CheckpointError: the file cannot be read.
     """
-    return _project(project).detect(read_state(Path(file)))
+    return find(project).detect(read_state(Path(file)))
 
 
 def _blank(project: str, role: str, architecture: Options) -> nn.Module:
@@ -83,7 +55,7 @@ def _blank(project: str, role: str, architecture: Options) -> nn.Module:
         return MAKERS[role](name, **keywords)
 
 
-def from_project(
+def fromfind(
     state: dict[str, Tensor],
     *,
     project: str = "junyanz",
@@ -100,7 +72,7 @@ def from_project(
         ConfigError: an unknown project, role, option or value.
         CheckpointError: it does not fit the options; the message says which of them differ.
     """
-    known = _project(project)
+    known = find(project)
     options = known.complete(role, architecture)
     names, leftovers = known.module_names(role, options), known.leftovers(role, options)
     expected = _blank(project, role, architecture).state_dict()
@@ -108,7 +80,7 @@ def from_project(
     strange: list[str] = []
     for theirs, value in state.items():
         module, _, leaf = theirs.rpartition(".")
-        name = f"{names[module]}.{leaf}" if module in names else ""
+        name = f"{names[module]}.{known.leaves.get(leaf, leaf)}" if module in names else ""
         if name in expected and expected[name].shape == value.shape:
             ours[name] = value
         elif not (module in names and leaf in leftovers):
@@ -125,7 +97,7 @@ def from_project(
     return {name: ours[name] for name in expected}
 
 
-def to_project(
+def tofind(
     state: dict[str, Tensor],
     *,
     project: str = "junyanz",
@@ -138,7 +110,7 @@ def to_project(
         ConfigError: an unknown project, role, option or value.
         CheckpointError: it does not fit the options.
     """
-    names = _project(project).module_names(role, _project(project).complete(role, architecture))
+    names = find(project).module_names(role, find(project).complete(role, architecture))
     theirs = {ours: name for name, ours in names.items()}
     split = [(*name.rpartition("."), value) for name, value in state.items()]
     strange = [module for module, _, _, _ in split if module not in theirs]
@@ -147,7 +119,12 @@ def to_project(
             f"{project}'s {role} has no layer for {strange[0]}: give the options that the network "
             "was built with"
         )
-    return {f"{theirs[module]}.{leaf}": value for module, _, leaf, value in split}
+    leaves = {ours: name for name, ours in find(project).leaves.items()}
+    renamed = {
+        (module, leaf): leaves.get(leaf, leaf) if f"{module}.u" in state else leaf
+        for module, _, leaf, _ in split
+    }
+    return {f"{theirs[m]}.{renamed[m, leaf]}": value for m, _, leaf, value in split}
 
 
 def state_dict_of(
@@ -161,7 +138,7 @@ def state_dict_of(
     """
     network_settings(project, role, **architecture)  # wrong options before the file is read
     state = read_state(Path(file))
-    return from_project(state, project=project, role=role, origin=str(file), **architecture)
+    return fromfind(state, project=project, role=role, origin=str(file), **architecture)
 
 
 def import_network(
@@ -169,10 +146,19 @@ def import_network(
 ) -> nn.Module:
     """Return a network in eval mode that computes what another project's saved one computes.
 
-    `architecture` takes that project's own option names (junyanz: netG, norm, ngf, input_nc,
-    output_nc, dropout or no_dropout; netD, n_layers_D, ndf, with input_nc the discriminator's
-    whole input); options not given have that project's defaults. Equality: 1e-5 at most on
-    outputs of order 1. Only tensors are read; no code in the file is run.
+    `architecture` takes that project's own option names; options not given have that project's
+    defaults. Equality: 1e-5 at most on outputs of order 1. Only tensors are read; no code in the
+    file is run.
+
+    - junyanz: netG, norm, ngf, input_nc, output_nc, dropout or no_dropout; netD, n_layers_D, ndf.
+    - pix2pixHD: netG, norm, ngf, n_downsample_global, n_blocks_global, n_local_enhancers,
+      n_blocks_local, instance_feat, label_feat, feat_num; ndf, n_layers_D, num_D, getIntermFeat;
+      nef, n_downsample_E.
+    - SPADE: norm_G, ngf, num_upsampling_layers, crop_size, aspect_ratio, use_vae, z_dim; norm_D,
+      ndf, num_D, n_layers_D; norm_E.
+
+    The channels: input_nc is a network's whole input; or label_nc, no_instance,
+    contain_dontcare_label (SPADE) and output_nc, from which those projects reckon it.
 
     Raises:
         ConfigError: an unknown project, role, option or value.
@@ -187,13 +173,13 @@ def import_network(
 
 def _differing(state: dict[str, Tensor], project: str, role: str, architecture: Options) -> str:
     """Say which options the state dict contradicts, and what to pass instead; "" if none."""
-    found = _project(project).detect(state)
+    found = find(project).detect(state)
     if found is None:
         return ""
     true_role, shown = found
     if true_role != role:
         return f"it holds a {true_role}; import it with role={true_role!r}"
-    options = _project(project).complete(role, architecture)
+    options = find(project).complete(role, architecture)
     wrong = {name: value for name, value in shown.items() if options[name] != value}
     if not wrong:
         return ""

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from limner.errors import ConfigError, unknown_name
+from limner.transfer.options import count, flag
 
 # The defaults of its pix2pix model; those of its CycleGAN differ (resnet_9blocks, instance norm).
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -55,7 +56,7 @@ def complete(role: str, architecture: dict[str, Any]) -> dict[str, Any]:
         if name not in known and not (role == "generator" and name == "no_dropout"):
             raise unknown_name(f"option of junyanz's {role}", name, known)
     if "no_dropout" in given:
-        without = _flag("no_dropout", given.pop("no_dropout"))
+        without = flag("no_dropout", given.pop("no_dropout"))
         if given.setdefault("dropout", not without) is without:
             raise ConfigError(f"no_dropout={without} contradicts dropout={without}: give only one")
     options = known | given
@@ -63,11 +64,9 @@ def complete(role: str, architecture: dict[str, Any]) -> dict[str, Any]:
         if name in options and options[name] not in table:
             raise unknown_name(name, str(options[name]), table)
     for name in ("ngf", "ndf", "input_nc", "output_nc", "n_layers_D"):
-        count = options.get(name, 1)
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise ConfigError(f"{name} is {count!r}: give a whole number of at least 1")
+        count(name, options.get(name, 1))
     if "dropout" in options:
-        _flag("dropout", options["dropout"])
+        flag("dropout", options["dropout"])
     if "n_layers_D" in given and options["netD"] != "n_layers" and given["n_layers_D"] != 3:
         raise ConfigError(
             f"n_layers_D={given['n_layers_D']} has no effect with netD={options['netD']}: "
@@ -77,12 +76,6 @@ def complete(role: str, architecture: dict[str, Any]) -> dict[str, Any]:
     if options.get("netD") == "n_layers" and options["n_layers_D"] == 3:
         options["netD"] = "basic"
     return options
-
-
-def _flag(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name} is {value!r}: give true or false")
-    return value
 
 
 def settings(role: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -166,6 +159,14 @@ def _pixel() -> dict[str, str]:
         "net.2": "blocks.1.conv",
         "net.3": "blocks.1.norm",
         "net.5": "blocks.2.conv",
+    }
+
+
+def run_settings(options: dict[str, Any], keywords: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run with this generator needs beside it, as dotted keys."""
+    return {
+        "data.size": 2 ** keywords["depth"] if "depth" in keywords else 256,
+        "data.channels": [options["input_nc"], options["output_nc"]],
     }
 
 
