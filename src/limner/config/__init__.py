@@ -98,6 +98,11 @@ class Config(Section):
         """The keywords of `limner.data.network_input`: none where sources are pictures."""
         return {} if self.data.labels is None else self.data.labels.expansion
 
+    @property
+    def uses_instances(self) -> bool:
+        """Whether samples carry instance maps beside their label maps."""
+        return self.data.labels is not None and bool(self.data.labels.edges)
+
     @model_validator(mode="after")
     def _contradictions(self) -> Config:
         height, width = self.data.size

@@ -3,11 +3,15 @@
 from limner.data.cache import Cache
 from limner.data.channels import as_channels, to_float
 from limner.data.checks import scan, validate
-from limner.data.dataset import PairedDataset, read_pair
+from limner.data.dataset import PairedDataset, Sample, read_pair
 from limner.data.decode import EXTENSIONS, decode, header, probe
 from limner.data.description import Description, read_description
 from limner.data.expansion import boundaries, expand, network_input
 from limner.data.interpolation import INTERPOLATIONS, looks_like_labels, resize
+from limner.data.labelmaps import LabelMaps, coloured, read_instances, read_labels
+from limner.data.labelscan import check_labels, scan_labels
+from limner.data.labelsettings import LabelFacts, derive_labels
+from limner.data.labeltables import class_colours, label_maps, label_table
 from limner.data.layouts import LAYOUTS, find_pairs, splits
 from limner.data.loader import collate, make_loader
 from limner.data.opening import decide_interpolation, open_dataset
@@ -24,21 +28,30 @@ __all__ = [
     "Description",
     "Draw",
     "EpochBatches",
+    "LabelFacts",
+    "LabelMaps",
     "Pair",
     "PairedDataset",
+    "Sample",
     "apply",
     "as_channels",
     "batches_per_epoch",
     "boundaries",
     "central",
+    "check_labels",
+    "class_colours",
     "collate",
+    "coloured",
     "decide_interpolation",
     "decode",
+    "derive_labels",
     "draw",
     "expand",
     "find_pairs",
     "header",
     "images_in",
+    "label_maps",
+    "label_table",
     "looks_like_labels",
     "make_loader",
     "natural",
@@ -46,9 +59,12 @@ __all__ = [
     "open_dataset",
     "probe",
     "read_description",
+    "read_instances",
+    "read_labels",
     "read_pair",
     "resize",
     "scan",
+    "scan_labels",
     "splits",
     "to_float",
     "validate",

@@ -46,11 +46,13 @@ def validate(
     *,
     mode: str,
     size: tuple[int, int],
-    channels: tuple[int, int],
+    channels: tuple[int | None, int],
     convert: bool,
     batch_size: int,
 ) -> None:
     """Raise `DataError` for what would fail in training, from the headers that `scan` read.
+
+    Channels of None are not looked at: those of label maps, of which every value is checked.
 
     Channels that differ from those asked for, source and target of different sizes, images smaller
     than the crop, and two sizes in a batch where nothing makes them one. Sizes in messages are
@@ -61,6 +63,7 @@ def validate(
         channel_problem(header.channels, wanted, convert=convert, path=path)
         for pair, headers in both
         for header, wanted, path in zip(headers, channels, (pair.source, pair.target), strict=True)
+        if wanted is not None
     )
     _raise_first(
         f"{pair.source} is {_size(source)} and its target {pair.target} is {_size(target)}: the "

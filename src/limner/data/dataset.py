@@ -16,6 +16,7 @@ from limner.data.channels import as_channels, to_float, to_uint16
 from limner.data.checks import Fields, odd_width
 from limner.data.decode import decode
 from limner.data.interpolation import checked_interpolation, resize
+from limner.data.labelmaps import LabelMaps, packed, read_label_pair, unpacked
 from limner.data.pairs import Half, Pair
 from limner.data.transforms import apply, central, checked_mode, draw, resized_to
 from limner.errors import ConfigError, DataError
@@ -23,25 +24,35 @@ from limner.errors import ConfigError, DataError
 _DRAWS = 2  # sets the streams of the samples' draws apart from that of the order (order.py)
 
 
-class Sample(TypedDict):
-    """One pair as the networks take it."""
+_INSTANCE_PLANES = 2  # bytes of an instance id
 
+
+class _Sample(TypedDict):
     source: Tensor
     target: Tensor
     name: str
     index: int
 
 
+class Sample(_Sample, total=False):
+    """One pair as the networks take it; with label maps perhaps an instance map."""
+
+    instance: Tensor
+
+
 class PairedDataset(Dataset):
     """A map-style data set of paired images.
 
     An item is a dict: `source` and `target`, float32 C x H x W in [-1, 1]; `name`, the pair's; and
-    `index`. Keys are (epoch, index), or a plain index, which means epoch 0. What is drawn follows
-    from (seed, epoch, index) alone, so that neither the number of workers nor a resumed run
-    changes it. Without `augment` nothing is drawn: see `transforms.resized_to` and `central`.
+    `index`. With `labels` the source is a map of ids, int64 H x W, and where these ask for it there
+    is `instance`, likewise; both are resized by nearest alone. Keys are (epoch, index), or a plain
+    index, which means epoch 0. What is drawn follows from (seed, epoch, index) alone, so that
+    neither the number of workers nor a resumed run changes it. Without `augment` nothing is drawn:
+    see `transforms.resized_to` and `central`.
 
     mode: a key of `transforms.MODES`. size, load_size: (height, width) in pixels. channels,
-    interpolation: for source and target. cache: made by `planned_cache`, or None.
+    interpolation: for source and target. cache: made by `planned_cache`, or None. labels: how
+    label maps are read; None where sources are pictures.
 
     Raises `ConfigError` for settings that clash, and `DataError`, naming the file, for an image
     that turns out damaged.
@@ -61,6 +72,7 @@ class PairedDataset(Dataset):
         cache: Cache | None,
         seed: int,
         augment: bool,
+        labels: LabelMaps | None = None,
     ):
         if seed < 0:
             raise ConfigError(f"seed is {seed}: it must be zero or more")
@@ -74,6 +86,13 @@ class PairedDataset(Dataset):
         self.cache = cache
         self.seed = seed
         self.augment = augment
+        self.labels = labels
+        # Channels of the stack that is cached and drawn from: the fields, joined.
+        self._fields = list(channels)
+        if labels is not None:
+            self._fields = [labels.planes, channels[1]]
+            if labels.instances:
+                self._fields.append(_INSTANCE_PLANES)
         self._resized = resized_to(self.mode, size=size, load_size=load_size, augment=augment)
 
     def __len__(self) -> int:
@@ -92,29 +111,32 @@ class PairedDataset(Dataset):
                 drawn = central(height=height, width=width, size=size)
         except DataError as error:
             raise DataError(f"{self.pairs[index].source}: {error}") from None
-        source, target = to_float(apply(drawn, stack)).split(self.channels)
-        return {
-            "source": source,
-            "target": target,
+        source, target, *instance = apply(drawn, stack).split(self._fields)
+        sample: Sample = {
+            "source": to_float(source) if self.labels is None else unpacked(source),
+            "target": to_float(target),
             "name": self.pairs[index].name,
             "index": index,
         }
+        if instance:
+            sample["instance"] = unpacked(instance[0])
+        return sample
 
     def prepared(self, index: int) -> Tensor:
         """Return source and target, joined along the channels, as they are before any draw.
 
         (Cs + Ct) x H x W, uint8, or uint16 where either is: decoded, with the channels asked for,
-        and resized; from the cache where it has them.
+        and resized; from the cache where it has them. A label map is the bytes of its ids, lowest
+        first, and so is an instance map, which comes last.
         """
         pair = self.pairs[index]
         if self.cache is None:
             return self._decoded(pair)
-        files = [pair.source] if pair.source_half else [pair.source, pair.target]
         try:
-            name = file_name(files, self._settings(pair.source_half))
+            name = file_name(self._files(pair), self._settings(pair.source_half))
         except OSError:
             return self._decoded(pair)  # which says what is wrong with the file
-        stack = self.cache.read(index, name, channels=sum(self.channels))
+        stack = self.cache.read(index, name, channels=sum(self._fields))
         if stack is None:
             stack = self._decoded(pair)
             self.cache.write(index, name, stack)
@@ -131,17 +153,41 @@ class PairedDataset(Dataset):
         """Return a cache that fits this data set; `fields` are the headers `checks.scan` read."""
         names, sizes = [], []
         for pair, (source, target) in zip(self.pairs, fields, strict=True):
-            files = [pair.source] if pair.source_half else [pair.source, pair.target]
-            names.append(file_name(files, self._settings(pair.source_half)))
+            names.append(file_name(self._files(pair), self._settings(pair.source_half)))
             height, width = self._resized or (source.height, source.width)
-            bits = max(source.bits, target.bits)
-            sizes.append(file_bytes((sum(self.channels), height, width), bits=bits))
+            bits = target.bits if self.labels else max(source.bits, target.bits)
+            sizes.append(file_bytes((sum(self._fields), height, width), bits=bits))
         return Cache(folder, limit_bytes=limit_bytes, names=names, sizes=sizes, beside=beside)
 
+    def _files(self, pair: Pair) -> list[Path]:
+        files = [pair.source] if pair.source_half else [pair.source, pair.target]
+        if self.labels is not None and self.labels.instances and pair.instance is not None:
+            files.append(pair.instance)
+        return files
+
     def _settings(self, source_half: Half | None) -> tuple[object, ...]:
-        return source_half, self.channels, self.convert, self._resized, self.interpolation
+        plain = source_half, self.channels, self.convert, self._resized, self.interpolation
+        return plain if self.labels is None else (*plain, self.labels)
 
     def _decoded(self, pair: Pair) -> Tensor:
+        return self._pictures(pair) if self.labels is None else self._maps(pair, self.labels)
+
+    def _maps(self, pair: Pair, labels: LabelMaps) -> Tensor:
+        ids, instance = read_label_pair(pair, labels)
+        target = as_channels(
+            read_target(pair), self.channels[1], convert=self.convert, path=pair.target
+        )
+        _alike(pair, ids, target)
+        planes = [packed(ids, labels.planes)]
+        if instance is not None:
+            planes.append(packed(instance, _INSTANCE_PLANES))
+        if self._resized is not None:
+            planes = [resize(part, self._resized, interpolation="nearest") for part in planes]
+            target = resize(target, self._resized, interpolation=self.interpolation[1])
+        source, *rest = (part.to(target.dtype) for part in planes)
+        return torch.cat([source, target, *rest])
+
+    def _pictures(self, pair: Pair) -> Tensor:
         fields = []
         images = read_pair(pair)
         paths = (pair.source, pair.target)
@@ -153,15 +199,24 @@ class PairedDataset(Dataset):
                 image = resize(image, self._resized, interpolation=interpolation)
             fields.append(image)
         source, target = fields
-        if source.shape[-2:] != target.shape[-2:]:
-            sizes = [f"{image.shape[2]}x{image.shape[1]}" for image in fields]
-            raise DataError(
-                f"{pair.source} is {sizes[0]} and its target {pair.target} is {sizes[1]}: the two "
-                "images of a pair must have one size, so resize one of them"
-            )
+        _alike(pair, source, target)
         if source.dtype != target.dtype:
             source, target = to_uint16(source), to_uint16(target)
         return torch.cat([source, target])
+
+
+def _alike(pair: Pair, source: Tensor, target: Tensor) -> None:
+    if source.shape[-2:] != target.shape[-2:]:
+        sizes = [f"{image.shape[-1]}x{image.shape[-2]}" for image in (source, target)]
+        raise DataError(
+            f"{pair.source} is {sizes[0]} and its target {pair.target} is {sizes[1]}: the two "
+            "images of a pair must have one size, so resize one of them"
+        )
+
+
+def read_target(pair: Pair) -> Tensor:
+    """Decode the target of a pair alone, uint8 or uint16, C x H x W; raises as `read_pair`."""
+    return decode(pair.target) if pair.source_half is None else read_pair(pair)[1]
 
 
 def read_pair(pair: Pair) -> tuple[Tensor, Tensor]:

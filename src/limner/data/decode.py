@@ -76,6 +76,24 @@ def decode(path: Path) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(upright.transpose(2, 0, 1)))
 
 
+def decode_ids(path: Path) -> Tensor:
+    """Decode as `decode` does, but to the numbers that the file holds rather than its colours.
+
+    A palette gives its indices (1 channel), a grey PNG or BMP of 1, 2 or 4 bits its own values.
+    """
+    with _named(path):
+        if _kind(path) == "pillow":
+            with _pillow(path) as image:
+                levels = 2 ** _png_bits(path) - 1 if image.format == "PNG" else 255
+                if image.mode in ("P", "1") or (image.mode == "L" and levels < 255):
+                    pixels = np.array(image).astype(np.uint8)
+                    if image.mode == "L":  # Pillow spreads the values over 0..255
+                        pixels //= 255 // levels
+                    upright = orient(pixels[..., None], _orientation(image, path))
+                    return torch.from_numpy(np.ascontiguousarray(upright.transpose(2, 0, 1)))
+    return decode(path)
+
+
 def probe(path: Path) -> Header:
     """Read channels, height, width and bits a sample from a file's header; no pixel is decoded.
 
@@ -189,6 +207,11 @@ def _png16_header(path: Path) -> Header:
         start = file.read(26)
     width, height, bits, colour = struct.unpack(">IIBB", start[16:26])
     return Header(_PNG_CHANNELS[colour], height, width, bits)
+
+
+def _png_bits(path: Path) -> int:
+    with path.open("rb") as file:
+        return file.read(25)[24]
 
 
 def _png_orientation(path: Path) -> int:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import yaml
 
+from limner.data.labelmaps import CODINGS
+from limner.data.labeltables import FORMS
 from limner.errors import ConfigError, DataError, unknown_name
 
 FILE = "dataset.yaml"
@@ -17,14 +20,20 @@ DIRECTIONS = ("AtoB", "BtoA")
 class Description:
     """The contents of a `dataset.yaml`; every key is optional.
 
-    `direction` is AtoB or BtoA; `classes` names the classes in the order of their ids; `colours`
-    gives each its red, green and blue, 0 to 255; `void` is the id of pixels without a class.
+    `direction` is AtoB or BtoA. Of label maps: `classes` names the classes in the order of their
+    ids; `colours` gives each its red, green and blue, 0 to 255; `void` is the id of pixels without
+    a class (it may be the first or the last of the classes, or beyond them); `first` is the files'
+    value of the first class; `table` a name of `labeltables.FORMS`; `coding` one of
+    `labelmaps.CODINGS`.
     """
 
     direction: str | None = None
     classes: tuple[str, ...] | None = None
     colours: tuple[tuple[int, int, int], ...] | None = None
     void: int | None = None
+    first: int | None = None
+    table: str | None = None
+    coding: str | None = None
 
 
 def read_description(folder: Path) -> Description:
@@ -100,5 +109,28 @@ def _void(value: object, path: Path) -> int:
     return value
 
 
-_READERS = {"direction": _direction, "classes": _classes, "colours": _colours, "void": _void}
+def _first(value: object, path: Path) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise DataError(f"{path}: first must be a whole number from 0, not {value!r}")
+    return value
+
+
+def _one_of(kind: str, known: Collection[str]) -> Callable[[object, Path], str]:
+    def read(value: object, path: Path) -> str:
+        if value not in known:
+            raise DataError(f"{path}: {unknown_name(kind, str(value), known)}")
+        return str(value)
+
+    return read
+
+
+_READERS = {
+    "direction": _direction,
+    "classes": _classes,
+    "colours": _colours,
+    "void": _void,
+    "first": _first,
+    "table": _one_of("table", FORMS),
+    "coding": _one_of("coding", CODINGS),
+}
 assert set(_READERS) == {field.name for field in fields(Description)}

@@ -21,7 +21,10 @@ from limner.data.order import EpochBatches
 from limner.errors import DataError
 
 Batch = dict[str, Any]
-"""`source` and `target` N x C x H x W, `name` a list of N, `index` N integers."""
+"""`source` and `target` N x C x H x W, `name` a list of N, `index` N integers.
+
+With label maps `source` is N x H x W, and so is `instance` where there is one.
+"""
 
 
 @dataclass(frozen=True)
@@ -143,12 +146,14 @@ def collate(samples: Sequence[Sample]) -> Batch:
                     f"{_size(sample[field])}: two sizes cannot stand in a batch, so set "
                     "training.batch_size=1, or data.mode to one that resizes or crops"
                 )
-    return {
-        "source": torch.stack([sample["source"] for sample in samples]),
-        "target": torch.stack([sample["target"] for sample in samples]),
-        "name": [sample["name"] for sample in samples],
-        "index": torch.tensor([sample["index"] for sample in samples]),
+    batch: Batch = {
+        field: torch.stack([sample[field] for sample in samples])  # pyright: ignore[reportTypedDictNotRequiredAccess]
+        for field in ("source", "target", "instance")
+        if field in first
     }
+    batch["name"] = [sample["name"] for sample in samples]
+    batch["index"] = torch.tensor([sample["index"] for sample in samples])
+    return batch
 
 
 def _size(image: Tensor) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 from limner.data.checks import scan, validate
 from limner.data.dataset import PairedDataset, read_pair
 from limner.data.interpolation import checked_interpolation, looks_like_labels
+from limner.data.labelmaps import LabelMaps
+from limner.data.labelscan import check_labels
 from limner.data.layouts import find_pairs
 from limner.data.pairs import Pair
 from limner.data.transforms import checked_mode
@@ -36,15 +38,17 @@ def open_dataset(
     augment: bool,
     batch_size: int,
     beside: Sequence[PairedDataset] = (),
+    labels: LabelMaps | None = None,
 ) -> PairedDataset:
     """Find the pairs of a split, check them all, decide what is "auto" and open the cache.
 
     Keywords as in `PairedDataset`; `interpolation` may be "auto" for source and target, and the
     data set's own `interpolation` says what it became (give that to the other splits of a run, so
     that all are alike). `beside` are the data sets already open on the same cache folder: their
-    files are kept, and `cache_bytes` bounds all of them together.
+    files are kept, and `cache_bytes` bounds all of them together. With `labels` every label map is
+    read once, and what was found remembered in `cache_folder`.
 
-    Raises `DataError` or `ConfigError`, each with the cure, before anything is decoded.
+    Raises `DataError` or `ConfigError`, each with the cure, before the work starts.
     """
     checked_mode(mode, size=size, load_size=load_size)
     for name in interpolation:
@@ -57,10 +61,13 @@ def open_dataset(
         fields,
         mode=mode,
         size=size,
-        channels=channels,
+        channels=channels if labels is None else (None, channels[1]),
         convert=convert,
         batch_size=batch_size,
     )
+    if labels is not None:
+        check_labels(pairs, labels, memory=cache_folder)
+        interpolation = ("nearest", interpolation[1])
     dataset = PairedDataset(
         pairs,
         mode=mode,
@@ -73,6 +80,7 @@ def open_dataset(
         cache=None,
         seed=seed,
         augment=augment,
+        labels=labels,
     )
     if cache_folder is not None:
         claims = {}

@@ -18,7 +18,7 @@ from limner.evaluation.measure import SEED, compare_folders
 from limner.evaluation.metrics import METRICS, chosen
 from limner.evaluation.sheet import sample_sheet
 from limner.files import replacing, write_text
-from limner.inference import Translator, open_pairs, picture_suffix, write_picture
+from limner.inference import Translator, open_pairs, picture_suffix, shown_source, write_picture
 
 SHEET_ROWS = 12
 
@@ -115,15 +115,15 @@ def _translate(
     rows, names = [], []
     for index in range(len(pairs)):
         pair = pairs[index]
-        picture = translator(pair["source"][None])[0].float().cpu()
+        picture, source = translator.of(pair), shown_source(translator.config, pair["source"])
         for kind, image in (
-            ("source", pair["source"]),
+            ("source", source),
             ("target", pair["target"]),
             ("images", picture),
         ):
             write_picture(image, folder / kind / f"{pair['name']}{picture_suffix(len(image))}")
         if index in shown:
-            rows.append([pair["source"], picture, pair["target"]])
+            rows.append([source, picture, pair["target"]])
             names.append(pair["name"])
         if progress is not None:
             progress(index + 1, len(pairs), "translating")

@@ -1,6 +1,7 @@
 """A trained generator at work: checkpoint + image -> image."""
 
 from limner.inference.checkpoints import checkpoint_folder, load_weights, step_of
+from limner.inference.labels import maps_of, shown_source
 from limner.inference.pictures import (
     default_cache_folder,
     open_pairs,
@@ -18,11 +19,13 @@ __all__ = [
     "checkpoint_folder",
     "default_cache_folder",
     "load_weights",
+    "maps_of",
     "open_pairs",
     "pad_to_multiple",
     "picture_suffix",
     "plan_translation",
     "read_source",
+    "shown_source",
     "step_of",
     "to_bytes",
     "translate_file",

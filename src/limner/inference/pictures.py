@@ -26,6 +26,7 @@ from limner.data import (
 )
 from limner.errors import ConfigError, DataError
 from limner.files import replacing
+from limner.inference.labels import maps_of
 from limner.inference.translator import Translator, to_bytes
 
 # Grey and colour, each without and with alpha.
@@ -81,6 +82,7 @@ def open_pairs(
         augment=augment,
         batch_size=batch_size,
         beside=beside,
+        labels=maps_of(config),
     )
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from limner.config import Config, read_config
+from limner.data import Sample, expand
 from limner.errors import DataError
 from limner.inference.checkpoints import checkpoint_folder, load_weights
 from limner.networks import make_generator
@@ -52,9 +53,10 @@ def as_for_pictures(network: nn.Module, *, statistics: str, dropout: bool) -> It
 class Translator:
     """A generator with what it takes to use it on pictures of any size.
 
-    Calling it maps a source N x C x H x W in [-1, 1] to a picture of the same height and width.
-    Sides that do not divide by the generator's `multiple` are padded by reflection and the
-    picture is cropped back. The same input gives the same output on the same machine, dropout or
+    Calling it maps a source N x C x H x W in [-1, 1] (a label map N x H x W for a run on these) to
+    a picture of the same height and width. Sides that do not divide by the generator's `multiple`
+    are padded, pictures by reflection and label maps by their border, and the result is cropped
+    back. The same input gives the same output on the same machine, dropout or
     not, whatever else is in the batch.
     """
 
@@ -78,11 +80,10 @@ class Translator:
         run = Path(run)
         folder = checkpoint_folder(run, checkpoint)
         config = read_config(run / "config.yaml")
-        source, target = config.data.channels
         generator = make_generator(
             **config.generator.model_dump(exclude={"init", "init_gain"}),
-            in_channels=source,
-            out_channels=target,
+            in_channels=config.source_channels,
+            out_channels=config.data.channels[1],
         )
         averaged = folder / "generator_ema.safetensors"
         load_weights(generator, averaged if averaged.exists() else folder / "generator.safetensors")
@@ -98,20 +99,25 @@ class Translator:
         """Where the generator lies."""
         return next(self.generator.parameters()).device
 
-    def __call__(self, source: Tensor) -> Tensor:
-        """Translate N x C x H x W in [-1, 1].
+    def __call__(self, source: Tensor, instance: Tensor | None = None) -> Tensor:
+        """Translate N x C x H x W in [-1, 1], or label maps N x H x W.
+
+        Args:
+            source: pictures, or integers: the ids that `data.labels` of the run's settings names.
+            instance: instance ids, N x H x W, where the run learnt from their edges.
 
         Raises:
-            DataError: the channels are not those that the generator was trained on.
+            DataError: the channels are not those that the generator was trained on, an id has no
+                channel, or instances are lacking.
         """
-        expected = self.config.data.channels[0]
-        if source.dim() != 4 or source.shape[1] != expected:
-            raise DataError(
-                f"the source is {'x'.join(map(str, source.shape))} where this run takes "
-                f"Nx{expected}xHxW: give images of {expected} channels"
-            )
+        multiple = int(self.generator.multiple)  # pyright: ignore[reportArgumentType]
+        height, width = source.shape[-2:]
+        if self.config.data.labels is None:
+            padded, box = pad_to_multiple(self._checked(source), multiple)
+        else:
+            padded, box = self._expanded(source, instance, multiple)
         parameter = next(self.generator.parameters())
-        padded, box = pad_to_multiple(source.to(parameter), int(self.generator.multiple))  # pyright: ignore[reportArgumentType]
+        padded = padded.to(parameter)
         settings = self.config.inference
         with (
             as_for_pictures(
@@ -125,13 +131,47 @@ class Translator:
                     torch.manual_seed(self.seed)
                 pictures.append(network(part))
         picture = torch.cat(pictures)
-        return picture[..., box[0] : box[0] + source.shape[2], box[1] : box[1] + source.shape[3]]
+        return picture[..., box[0] : box[0] + height, box[1] : box[1] + width]
+
+    def of(self, sample: Sample) -> Tensor:
+        """Translate one sample of a data set; returns float32 C x H x W on the CPU."""
+        instance = sample.get("instance")
+        picture = self(sample["source"][None], None if instance is None else instance[None])
+        return picture[0].float().cpu()
+
+    def _checked(self, source: Tensor) -> Tensor:
+        expected = self.config.data.channels[0]
+        if source.dim() != 4 or source.shape[1] != expected:
+            raise DataError(
+                f"the source is {'x'.join(map(str, source.shape))} where this run takes "
+                f"Nx{expected}xHxW: give images of {expected} channels"
+            )
+        return source
+
+    def _expanded(
+        self, source: Tensor, instance: Tensor | None, multiple: int
+    ) -> tuple[Tensor, tuple[int, int]]:
+        """Return label maps padded and expanded, and where they lie within the padding."""
+        expansion = self.config.expansion
+        if source.dim() != 3 or source.is_floating_point():
+            raise DataError(
+                f"the source is {'x'.join(map(str, source.shape))} of {source.dtype} where this "
+                "run takes label maps, integers NxHxW: give class ids, not pictures"
+            )
+        padded, box = pad_to_multiple(source.cpu(), multiple, border="repeat")
+        around = None
+        if expansion["edges"] and instance is not None:
+            around, _ = pad_to_multiple(instance.cpu(), multiple, border="repeat")
+        return expand(padded, around, **expansion).to(self.device), box
 
 
-def pad_to_multiple(images: Tensor, multiple: int) -> tuple[Tensor, tuple[int, int]]:
-    """Pad N x C x H x W on all sides until height and width divide by `multiple`.
+def pad_to_multiple(
+    images: Tensor, multiple: int, *, border: str = "reflect"
+) -> tuple[Tensor, tuple[int, int]]:
+    """Pad ... x H x W on all sides until height and width divide by `multiple`.
 
-    The border is continued by reflection, repeated as often as a small image needs.
+    The border is continued by reflection, repeated as often as a small image needs, or ("repeat")
+    by its last pixels.
 
     Returns:
         The padded images, and the top and left of the original within them.
@@ -139,10 +179,11 @@ def pad_to_multiple(images: Tensor, multiple: int) -> tuple[Tensor, tuple[int, i
     height, width = images.shape[-2:]
     extra = (-height % multiple, -width % multiple)
     top, left = extra[0] // 2, extra[1] // 2
-    rows = _reflected(torch.arange(-top, height + extra[0] - top), height)
-    columns = _reflected(torch.arange(-left, width + extra[1] - left), width)
     if extra == (0, 0):
         return images, (0, 0)
+    continued = _BORDERS[border]
+    rows = continued(torch.arange(-top, height + extra[0] - top), height)
+    columns = continued(torch.arange(-left, width + extra[1] - left), width)
     return images[..., rows[:, None], columns[None, :]], (top, left)
 
 
@@ -153,6 +194,12 @@ def _reflected(positions: Tensor, length: int) -> Tensor:
     period = 2 * (length - 1)
     within = positions % period
     return torch.where(within < length, within, period - within)
+
+
+_BORDERS = {
+    "reflect": _reflected,
+    "repeat": lambda positions, length: positions.clamp(0, length - 1),
+}
 
 
 def to_bytes(picture: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from limner.evaluation.measure import measure
 from limner.evaluation.metrics import METRICS
 from limner.evaluation.sheet import sample_sheet
 from limner.files import replacing
-from limner.inference import Translator, to_bytes
+from limner.inference import Translator, shown_source, to_bytes
 from limner.objective import Objective
 from limner.training.held_out import held_out_losses
 from limner.training.state import State
@@ -38,8 +38,8 @@ class Samples:
         rows, names = [], []
         for index in _spread(len(self.dataset), SHEET_ROWS):
             pair = self.dataset[index]
-            picture = translator(pair["source"][None])[0].float().cpu()
-            rows.append([pair["source"], picture, pair["target"]])
+            picture = translator.of(pair)
+            rows.append([shown_source(state.config, pair["source"]), picture, pair["target"]])
             names.append(pair["name"])
         sheet = sample_sheet(rows, titles=["source", "output", "target"], names=names)
         path = self.run / "samples" / f"{state.step:08d}.jpg"
@@ -74,7 +74,7 @@ class Validation:
         for index in range(min(self.images, len(self.dataset))):
             pair = self.dataset[index]
             real.append(to_bytes(pair["target"]))
-            fake.append(to_bytes(translator(pair["source"][None])[0]).cpu())
+            fake.append(to_bytes(translator.of(pair)))
         scores = measure(
             real, fake, metrics=self.metrics, weights=self.weights, device=state.fabric.device
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 
 import torch
 
-from limner.config import Config, with_overrides
-from limner.data import PairedDataset, make_loader, read_description, splits
+from limner.config import Config, LabelSettings, with_overrides
+from limner.data import Pair, PairedDataset, derive_labels, make_loader, read_description, splits
 from limner.errors import DataError
 from limner.inference import default_cache_folder, open_pairs
 from limner.training.state import resolved
@@ -45,10 +46,14 @@ class TrainingData:
     def fingerprint(self) -> dict[str, Any]:
         """What tells these training pairs from others: their number, names and file sizes."""
         text = "\n".join(
-            f"{pair.name} {pair.source.stat().st_size} {pair.target.stat().st_size}"
+            " ".join([pair.name, *(str(path.stat().st_size) for path in self._files(pair))])
             for pair in self.train.pairs
         )
         return {"pairs": len(self.train), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+    def _files(self, pair: Pair) -> list[Path]:
+        used = self.train.labels is not None and self.train.labels.instances
+        return [pair.source, pair.target, *([pair.instance] if used and pair.instance else [])]
 
     def batches(self, step: int) -> Iterator[dict[str, Any]]:
         """Yield the batches of this process from `step` to the end of the training."""
@@ -84,6 +89,9 @@ def open_training_data(
     notes = []
     direction = config.data.direction or read_description(root).direction or "AtoB"
     config = with_overrides(config, [f"data.direction={direction}"])
+    if config.data.labels is not None:
+        config, found = _with_labels(config, config.data.labels, root, memory=cache)
+        notes += found
     train = open_pairs(
         config,
         root,
@@ -101,7 +109,7 @@ def open_training_data(
     for role, before, after in zip(
         ("source", "target"), config.data.interpolation, train.interpolation, strict=True
     ):
-        if before == "auto":
+        if before == "auto" and not (role == "source" and config.data.labels):
             kind = "label colours" if after == "nearest" else "photos"
             notes.append(f"the {role} images are taken for {kind} and resized by {after}")
     chosen = ", ".join(train.interpolation)
@@ -114,3 +122,14 @@ def open_training_data(
         notes.append(f"nothing is validated: {root} has no split {wanted!r} (validation.split)")
     samples = validation or open_pairs(config, root, "train", cache_folder=cache, beside=[train])
     return TrainingData(config, train, samples, validation, rank, world_size, tuple(notes))
+
+
+def _with_labels(
+    config: Config, labels: LabelSettings, root: Path, *, memory: Path
+) -> tuple[Config, tuple[str, ...]]:
+    """Return the configuration with its label settings filled in, and what was found out."""
+    facts = derive_labels(
+        root, direction=config.data.direction, memory=memory, **labels.model_dump()
+    )
+    found = {key: getattr(facts, key) for key in LabelSettings.model_fields}
+    return with_overrides(config, [f"data.labels={json.dumps(found)}"]), facts.notes
