@@ -55,7 +55,7 @@ def _blank(project: str, role: str, architecture: Options) -> nn.Module:
         return MAKERS[role](name, **keywords)
 
 
-def fromfind(
+def from_project(
     state: dict[str, Tensor],
     *,
     project: str = "junyanz",
@@ -97,7 +97,7 @@ def fromfind(
     return {name: ours[name] for name in expected}
 
 
-def tofind(
+def to_project(
     state: dict[str, Tensor],
     *,
     project: str = "junyanz",
@@ -138,7 +138,7 @@ def state_dict_of(
     """
     network_settings(project, role, **architecture)  # wrong options before the file is read
     state = read_state(Path(file))
-    return fromfind(state, project=project, role=role, origin=str(file), **architecture)
+    return from_project(state, project=project, role=role, origin=str(file), **architecture)
 
 
 def import_network(

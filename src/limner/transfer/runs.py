@@ -30,7 +30,7 @@ def import_as_run(
 
     Args:
         file: the generator's weights.
-        project: a name of `importing.PROJECTS`.
+        project: a name of `projects.PROJECTS`.
         out: the run's folder; new or empty.
         options: `name=value` in that project's own words; what the file shows of itself need
             not be given. Names known to both networks (norm) go to both.
