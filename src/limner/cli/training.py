@@ -132,4 +132,4 @@ def presets(
         print_json({known: about(known).splitlines()[0] for known in PRESETS})
     else:
         for known in PRESETS:
-            print(f"{known:<16}{about(known).splitlines()[0]}")
+            print(f"{known:<18}{about(known).splitlines()[0]}")
