@@ -28,8 +28,8 @@ def found(root: Path, split: str = "train", direction: str | None = None) -> lis
     ]
 
 
-@pytest.mark.parametrize(("first", "second"), FOLDERS)
-def test_two_folders_in_each_form(tmp_path, first, second):
+@pytest.mark.parametrize(("first", "second", "third"), FOLDERS)
+def test_two_folders_in_each_form(tmp_path, first, second, third):
     first, second = first.format(split="val"), second.format(split="val")
     touch(tmp_path, f"{first}/1.png", f"{first}/2.png", f"{second}/2.jpg", f"{second}/1.jpg")
     assert splits(tmp_path) == ["val"]

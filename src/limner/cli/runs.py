@@ -17,12 +17,13 @@ def translate(
     out: Path,
     size: str = "trained",
     side: Literal["left", "right"] | None = None,
+    instances: Path | None = None,
     checkpoint: str = "best",
     overwrite: Annotated[bool, Parameter(negative=())] = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Translate pictures with a trained run.
+    """Translate pictures, or label maps, with a trained run.
 
     Each output bears the name of its input, as PNG. Nothing that exists is overwritten unless
     `--overwrite` is given.
@@ -32,6 +33,7 @@ def translate(
     - `limner translate runs/facades labels/ --out photos`
     - `limner translate runs/facades a.png "more/*.png" --out photos --size original`
     - `limner translate runs/facades facades/test --side right --out photos`
+    - `limner translate runs/city cityscapes/test_label --out photos`
 
     Parameters
     ----------
@@ -45,6 +47,9 @@ def translate(
         `trained` resizes as in training; `original` keeps each picture's size; or HEIGHTxWIDTH.
     side
         Translate one half of side-by-side pairs.
+    instances
+        Folder of instance maps, for a run that draws their edges; those beside the label maps
+        (`test_inst` by `test_label`) are found without it.
     checkpoint
         best, newest or a step.
     overwrite
@@ -55,10 +60,11 @@ def translate(
 
     translator = Translator.load(run, checkpoint=checkpoint, device=pick_device(device))
     suffix = picture_suffix(translator.config.data.channels[1])
-    tasks = plan_translation(inputs, out=out, suffix=suffix, overwrite=overwrite)
+    labels = translator.config.data.labels is not None
+    tasks = plan_translation(inputs, out=out, suffix=suffix, overwrite=overwrite, labels=labels)
     with progress("translating", len(tasks)) as advance:
         for source, result in tasks:
-            translate_file(translator, source, result, size=size, side=side)
+            translate_file(translator, source, result, size=size, side=side, instances=instances)
             advance()
     if json:
         print_json([{"input": source, "output": result} for source, result in tasks])

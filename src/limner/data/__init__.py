@@ -8,7 +8,15 @@ from limner.data.decode import EXTENSIONS, decode, header, probe
 from limner.data.description import Description, read_description
 from limner.data.expansion import boundaries, expand, network_input
 from limner.data.interpolation import INTERPOLATIONS, looks_like_labels, resize
-from limner.data.labelmaps import LabelMaps, coloured, read_instances, read_labels
+from limner.data.labellayouts import instance_beside, only_label_maps
+from limner.data.labelmaps import (
+    LabelMaps,
+    coloured,
+    read_instances,
+    read_label_pair,
+    read_labels,
+    resized_ids,
+)
 from limner.data.labelscan import check_labels, scan_labels
 from limner.data.labelsettings import LabelFacts, derive_labels
 from limner.data.labeltables import class_colours, label_maps, label_table
@@ -50,19 +58,23 @@ __all__ = [
     "find_pairs",
     "header",
     "images_in",
+    "instance_beside",
     "label_maps",
     "label_table",
     "looks_like_labels",
     "make_loader",
     "natural",
     "network_input",
+    "only_label_maps",
     "open_dataset",
     "probe",
     "read_description",
     "read_instances",
+    "read_label_pair",
     "read_labels",
     "read_pair",
     "resize",
+    "resized_ids",
     "scan",
     "scan_labels",
     "splits",

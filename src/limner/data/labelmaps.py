@@ -12,6 +12,7 @@ from torch import Tensor
 
 from limner.data.checks import odd_width
 from limner.data.decode import decode, decode_ids
+from limner.data.interpolation import resize
 from limner.data.pairs import Half, Pair
 from limner.errors import DataError, unknown_name
 
@@ -192,6 +193,11 @@ def packed(ids: Tensor, planes: int) -> Tensor:
 def unpacked(planes: Tensor) -> Tensor:
     """Return the ids, H x W int64, of which `planes` are the bytes; the inverse of `packed`."""
     return sum(plane.to(torch.int64) << (8 * k) for k, plane in enumerate(planes))  # pyright: ignore[reportReturnType]
+
+
+def resized_ids(ids: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize ids, H x W below 65536, to (height, width) by nearest; H x W int64."""
+    return unpacked(resize(packed(ids, 2), size, interpolation="nearest"))
 
 
 def coloured(ids: Tensor, colours: Sequence[Colour], *, void: int | None = None) -> Tensor:

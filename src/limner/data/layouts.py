@@ -7,33 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from limner.data.description import DIRECTIONS, checked_direction, read_description
+from limner.data.labellayouts import find_ade20k, find_cityscapes, find_label_folders
 from limner.data.manifest import manifest_in, read_manifest
-from limner.data.pairs import Pair, images_in, in_order, matched, side_by_side
+from limner.data.pairs import Pair, Split, images_in, in_order, matched, side_by_side
 from limner.errors import DataError
 
 SPLITS = ("train", "val", "test")
 
-# The two folders of a split, source first.
+# The two folders of a split, source first; then, where there may be one, that of instance maps.
 FOLDERS = (
-    ("{split}/source", "{split}/target"),
-    ("{split}/A", "{split}/B"),
-    ("{split}A", "{split}B"),
-    ("{split}/label", "{split}/photo"),
-    ("source/{split}", "target/{split}"),
-    ("A/{split}", "B/{split}"),
-    ("label/{split}", "photo/{split}"),
+    ("{split}/source", "{split}/target", "{split}/instance"),
+    ("{split}/A", "{split}/B", None),
+    ("{split}A", "{split}B", None),
+    ("{split}_A", "{split}_B", "{split}_inst"),
+    ("{split}/label", "{split}/photo", "{split}/instance"),
+    ("source/{split}", "target/{split}", "instance/{split}"),
+    ("A/{split}", "B/{split}", None),
+    ("label/{split}", "photo/{split}", "instance/{split}"),
 )
-
-
-@dataclass(frozen=True)
-class Split:
-    """A split that was recognised: `pairs` reads it, in direction AtoB.
-
-    `missing` is the folder that lacks where only one of two was found.
-    """
-
-    pairs: Callable[[], list[Pair]]
-    missing: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -122,15 +113,18 @@ def _find_manifest(root: Path) -> dict[str, Split]:
     return {name: Split(pairs=lambda name=name: rows[name]) for name in rows}
 
 
-def _finder_of_folders(first: str, second: str) -> Callable[[Path], dict[str, Split]]:
+def _finder_of_folders(
+    first: str, second: str, third: str | None
+) -> Callable[[Path], dict[str, Split]]:
     def find(root: Path) -> dict[str, Split]:
         found = {}
         for split in SPLITS:
             folders = root / first.format(split=split), root / second.format(split=split)
+            maps = None if third is None else root / third.format(split=split)
             lacking = [folder for folder in folders if not folder.is_dir()]
             if len(lacking) < 2:
                 found[split] = Split(
-                    pairs=lambda folders=folders: matched(*folders),
+                    pairs=lambda folders=folders, maps=maps: matched(*folders, maps),
                     missing=lacking[0] if lacking else None,
                 )
         return found
@@ -159,9 +153,12 @@ LAYOUTS = (
     *(
         Layout(
             f"folders {first.format(split='train')} + {second.format(split='train')}",
-            _finder_of_folders(first, second),
+            _finder_of_folders(first, second, third),
         )
-        for first, second in FOLDERS
+        for first, second, third in FOLDERS
     ),
+    Layout("folders train_label + train_img (+ train_inst)", find_label_folders),
+    Layout("the Cityscapes tree leftImg8bit/train + gtFine/train", find_cityscapes),
+    Layout("ADE20K's images/training + annotations/training", find_ade20k),
     Layout("train/*.jpg, each with two images side by side", _find_side_by_side),
 )

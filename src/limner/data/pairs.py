@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,7 @@ class Pair:
 
     `name` is unique in its split. Where both images stand side by side in one file, `source` and
     `target` are that file and `source_half` says which half is the source; else it is None.
-    `instance` is the instance map that a manifest may name.
+    `instance` is the map of instances, where the layout has one: label maps may use it.
     """
 
     name: str
@@ -38,6 +38,17 @@ class Pair:
     def swapped(self) -> Pair:
         """Return the pair in the other direction."""
         return replace(self, source=self.target, target=self.source, source_half=self.target_half)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split that was recognised: `pairs` reads it, in direction AtoB.
+
+    `missing` is the folder that lacks where only one of two was found.
+    """
+
+    pairs: Callable[[], list[Pair]]
+    missing: Path | None = None
 
 
 def natural(name: str) -> tuple[list[str | int], str]:
@@ -84,17 +95,21 @@ def side_by_side(folder: Path) -> list[Pair]:
     ]
 
 
-def matched(sources: Path, targets: Path) -> list[Pair]:
+def matched(sources: Path, targets: Path, instances: Path | None = None) -> list[Pair]:
     """Match the images of two folders by stem (case counts, extensions do not).
+
+    `instances` may be a third folder, of the sources' instance maps; it is used where it exists.
 
     Raises `DataError` that lists what has no partner.
     """
     first, second = by_stem(sources), by_stem(targets)
+    third = by_stem(instances) if instances is not None and instances.is_dir() else None
     lone = [
         f"{listed(names)} in {folder} without a partner in {other}"
         for names, folder, other in (
             ([name for name in first if name not in second], sources, targets),
             ([name for name in second if name not in first], targets, sources),
+            ([name for name in first if third and name not in third], sources, instances),
         )
         if names
     ]
@@ -102,7 +117,10 @@ def matched(sources: Path, targets: Path) -> list[Pair]:
         raise DataError(
             f"{' and '.join(lone)}: pairs are matched by stem, so rename or remove these files"
         )
-    return [Pair(name=stem, source=path, target=second[stem]) for stem, path in first.items()]
+    return [
+        Pair(name=stem, source=path, target=second[stem], instance=third[stem] if third else None)
+        for stem, path in first.items()
+    ]
 
 
 def listed(names: Sequence[str]) -> str:

@@ -20,13 +20,15 @@ from limner.data import (
     decode,
     images_in,
     natural,
+    only_label_maps,
     open_dataset,
     resize,
+    resized_ids,
     to_float,
 )
 from limner.errors import ConfigError, DataError
 from limner.files import replacing
-from limner.inference.labels import maps_of
+from limner.inference.labels import maps_of, read_maps
 from limner.inference.translator import Translator, to_bytes
 
 # Grey and colour, each without and with alpha.
@@ -92,7 +94,12 @@ def picture_suffix(channels: int) -> str:
 
 
 def plan_translation(
-    inputs: Sequence[str], *, out: Path, suffix: str = ".png", overwrite: bool = False
+    inputs: Sequence[str],
+    *,
+    out: Path,
+    suffix: str = ".png",
+    overwrite: bool = False,
+    labels: bool = False,
 ) -> list[tuple[Path, Path]]:
     """Return each input picture with the file its translation goes to, before any work is done.
 
@@ -101,6 +108,7 @@ def plan_translation(
         out: the folder of the results, which keep their inputs' names.
         suffix: of the results; see `picture_suffix`.
         overwrite: whether results that exist may be replaced.
+        labels: of folders in the manner of Cityscapes, take the label maps alone.
 
     Raises:
         DataError: nothing matches, two inputs share a name, or a result exists.
@@ -109,7 +117,7 @@ def plan_translation(
     for text in inputs:
         path = Path(text)
         if path.is_dir():
-            found = images_in(path)
+            found = only_label_maps(images_in(path)) if labels else images_in(path)
         elif path.is_file():
             found = [path]
         else:
@@ -141,8 +149,9 @@ def translate_file(
     *,
     size: str = "trained",
     side: Literal["left", "right"] | None = None,
+    instances: Path | None = None,
 ) -> None:
-    """Translate one picture file into another.
+    """Translate one picture file, or label map, into another.
 
     Args:
         translator: the run's.
@@ -150,13 +159,21 @@ def translate_file(
         size: "trained" resizes as the run's evaluation does, "original" keeps the size,
             "HEIGHTxWIDTH" sets one.
         side: take this half of a side-by-side pair.
+        instances: the folder of instance maps, where they do not lie as the layouts have them.
 
     Raises:
         DataError: the picture cannot be used; ConfigError: `size` is none of the above.
     """
-    picture = translator(
-        to_float(read_source(translator.config, source, size=size, side=side))[None]
-    )
+    config = translator.config
+    maps = maps_of(config)
+    if maps is None:
+        picture = translator(to_float(read_source(config, source, size=size, side=side))[None])
+    else:
+        read = read_maps(maps, source, half=side, instances=instances)
+        wanted = _size(size, read[0], config)
+        ids, instance = (None if ids is None else resized_ids(ids, wanted)[None] for ids in read)
+        assert ids is not None
+        picture = translator(ids, instance)
     write_picture(picture[0], result)
 
 
