@@ -27,7 +27,7 @@ from limner.config.networks import (
 )
 from limner.config.objective import ObjectiveSettings
 from limner.config.overrides import Known, apply_overrides, explain, known_keys
-from limner.config.together import check_coarse_to_fine, check_objective
+from limner.config.together import check_coarse_to_fine, check_features, check_objective
 from limner.config.training import InferenceSettings, TrainingSettings, ValidationSettings
 from limner.errors import ConfigError
 
@@ -101,7 +101,8 @@ class Config(Section):
     @property
     def uses_instances(self) -> bool:
         """Whether samples carry instance maps beside their label maps."""
-        return self.data.labels is not None and bool(self.data.labels.edges)
+        labels, features = self.data.labels, isinstance(self.encoder, FeatureEncoderSettings)
+        return labels is not None and (bool(labels.edges) or features)
 
     @model_validator(mode="after")
     def _contradictions(self) -> Config:
@@ -118,6 +119,7 @@ class Config(Section):
             discriminators=len(self.discriminators),
             target_channels=self.data.channels[1],
         )
+        check_features(self.encoder, self.data.labels)
         check_coarse_to_fine(self.training, self.generator)
         if self.validation.best and self.validation.best not in self.validation.metrics:
             raise ValueError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from limner.config.data import LabelSettings
 from limner.config.networks import EncoderSettings, GeneratorSettings
 from limner.config.objective import ObjectiveSettings
-from limner.config.pix2pixhd import Pix2PixHDLocalSettings
+from limner.config.pix2pixhd import FeatureEncoderSettings, Pix2PixHDLocalSettings
 from limner.config.spade import SPADEEncoderSettings
 from limner.config.training import TrainingSettings
 
@@ -39,6 +40,19 @@ def check_objective(
         raise ValueError(
             f"objective.kl={objective.kl} weighs a style code's distribution, and nothing makes "
             "one: set encoder.name=spade-encoder, or objective.kl=0"
+        )
+
+
+def check_features(encoder: EncoderSettings | None, labels: LabelSettings | None) -> None:
+    """Refuse features of instances where there are none.
+
+    Raises:
+        ValueError: with the cure.
+    """
+    if isinstance(encoder, FeatureEncoderSettings) and labels is None:
+        raise ValueError(
+            "encoder.name=features averages over instances, and sources are pictures: set "
+            "data.labels={} for label maps with instance maps, or leave the encoder out"
         )
 
 

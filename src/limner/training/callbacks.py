@@ -34,7 +34,7 @@ class Samples:
 
     def __call__(self, state: State) -> Path:
         """Write the sheet of the present step and return its path."""
-        translator = Translator(state.picture_network, state.config)
+        translator = _translator(state)
         rows, names = [], []
         for index in _spread(len(self.dataset), SHEET_ROWS):
             pair = self.dataset[index]
@@ -69,7 +69,7 @@ class Validation:
 
     def __call__(self, state: State) -> dict[str, float]:
         """Return the value of each metric, and of each term of the losses as `val/g/l1`."""
-        translator = Translator(state.picture_network, state.config)
+        translator = _translator(state)
         real, fake = [], []
         for index in range(min(self.images, len(self.dataset))):
             pair = self.dataset[index]
@@ -80,6 +80,11 @@ class Validation:
         )
         losses = held_out_losses(state, self.objective, self.dataset, images=self.images)
         return {**scores.values, **losses}
+
+
+def _translator(state: State) -> Translator:
+    encoder = None if state.encoder is None else state.encoder.plain
+    return Translator(state.picture_network, state.config, encoder=encoder)
 
 
 def is_better(metric: str, new: float, old: float | None) -> bool:

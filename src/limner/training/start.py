@@ -14,7 +14,7 @@ from limner.errors import ConfigError, TrainingError
 from limner.networks import count_parameters
 from limner.objective import Objective, make_perceptual
 from limner.training.callbacks import Samples, Validation
-from limner.training.checkpoint import load_checkpoint
+from limner.training.checkpoint import load_checkpoint, newest
 from limner.training.coarse_to_fine import check_start, start_from_run
 from limner.training.datasets import TrainingData, open_training_data
 from limner.training.events import Events, JsonLog, Progress, TensorBoardLog, forget_after
@@ -65,7 +65,8 @@ def train(
     config = data.config
     objective = _objective(config, fabric, weights)
     validation = _validation(config, data, weights, objective)
-    check_start(config)
+    if newest(out) is None:
+        check_start(config)
     checkpoint, changed = None, {}
     if fabric.is_global_zero:
         checkpoint, changed = open_run(out, config, resume=resume, allow=allow)
