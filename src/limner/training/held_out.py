@@ -7,6 +7,7 @@ picture of a network that learns a small set by heart.
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,7 +54,7 @@ def held_out_losses(
             stack.enter_context(as_for_pictures(network, statistics="batch", dropout=False))
         torch.manual_seed(config.seed)
         for index in range(count):
-            pair = dataset[index]
+            pair: dict[str, Any] = dict(dataset[index])
             batch = {name: pair[name][None].to(parameter.device) for name in FIELDS if name in pair}
             (part,) = parts_of(batch, 1, config.expansion)
             part = _fitting(part, int(generator.multiple), dtype=parameter.dtype)  # pyright: ignore[reportArgumentType]
