@@ -10,7 +10,7 @@ import limner
 # From the ground up; modules of one row do not import each other.
 ROWS = [
     {"errors", "files"},
-    {"networks", "losses", "data", "schedules", "config"},
+    {"networks", "losses", "data", "schedules", "weighting", "config"},
     {"inference", "objective", "presets"},
     {"evaluation"},
     {"training"},

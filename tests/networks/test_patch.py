@@ -13,12 +13,22 @@ from limner.networks import (
     initialise,
     receptive_field,
 )
+from limner.networks.patch import KERNELS, shape_for_field
 
 
 @pytest.mark.parametrize(("layers", "expected"), [(3, 2_768_705), (5, 11_159_361)])
 def test_published_numbers_of_parameters(layers: int, expected: int) -> None:
     with torch.device("meta"):
         assert count_parameters(PatchDiscriminator(layers=layers)) == expected
+
+
+@pytest.mark.parametrize(("kernel", "expected", "side"), [(4, 2_767_809, 15), (2, 2_761_665, 17)])
+def test_the_studys_two_discriminators(kernel: int, expected: int, side: int) -> None:
+    with torch.device("meta"):
+        network = PatchDiscriminator(norm="instance", last_stride=2, kernel=kernel)
+        assert count_parameters(network) == expected
+        assert network(torch.zeros(1, 6, 256, 256))[-1][-1].shape == (1, 1, side, side)
+    assert receptive_field(3, kernel=kernel, last_stride=2) == {4: 94, 2: 62}[kernel]
 
 
 def test_published_number_of_parameters_of_the_pixel_discriminator() -> None:
@@ -43,6 +53,45 @@ def test_the_receptive_field_measured_by_gradient(layers: int, field: int) -> No
     assert receptive_field(layers) == field
     network = PatchDiscriminator(in_channels=1, width=1, layers=layers, norm="none")
     assert measured_field(network, 2 * field + 2**layers) == (field, field)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("last_stride", [1, 2])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_the_field_of_every_shape_measured_by_gradient(
+    kernel: int, last_stride: int, scale: int
+) -> None:
+    field = receptive_field(2, kernel=kernel, last_stride=last_stride)
+    network = PatchDiscriminator(
+        in_channels=1,
+        width=2,
+        layers=2,
+        norm="none",
+        kernel=kernel,
+        last_stride=last_stride,
+        scale=scale,
+    )
+    side = scale * (2 * field + 16)
+    assert measured_field(network, side) == (scale * field, scale * field)
+
+
+@pytest.mark.parametrize(
+    ("field", "last_stride", "shape"),
+    [(70, 1, (3, 4)), (34, 1, (2, 4)), (94, 2, (3, 4)), (62, 2, (3, 2)), (62, 1, (3, 3))],
+)
+def test_a_field_picks_layers_and_kernel(
+    field: int, last_stride: int, shape: tuple[int, int]
+) -> None:
+    assert shape_for_field(field, last_stride=last_stride) == shape
+    network = PatchDiscriminator(
+        in_channels=1, width=1, norm="none", field=field, last_stride=last_stride
+    )
+    assert measured_field(network, 2 * field + 32) == (field, field)
+
+
+def test_a_field_that_cannot_be_had_names_those_near_it() -> None:
+    with pytest.raises(ConfigError, match=r"sees 71 pixels: choose a field of 54, 62, 70 or 78"):
+        PatchDiscriminator(field=71)
 
 
 def test_the_pixel_discriminator_sees_one_pixel() -> None:
@@ -88,6 +137,20 @@ def test_every_norm_trains_every_weight(norm: str) -> None:
         for name, parameter in network.named_parameters():
             assert parameter.grad is not None, name
             assert torch.isfinite(parameter.grad).all(), name
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("last_stride", [1, 2])
+def test_the_smallest_image_of_every_shape_can_be_learned_from(
+    kernel: int, last_stride: int
+) -> None:
+    network = PatchDiscriminator(
+        width=2, layers=2, norm="instance", kernel=kernel, last_stride=last_stride, scale=2
+    )
+    side = network.smallest
+    assert network(torch.randn(1, 6, side, side))[-1][-1].isfinite().all()
+    with pytest.raises(DataError, match=f"must be at least {side}"):
+        network(torch.zeros(1, 6, side - 1, side))
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3, 4])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -9,6 +11,26 @@ from torch import Tensor, nn
 
 def _processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """Add up over processes; what each hands back as gradient is added up likewise."""
+
+    @staticmethod
+    def forward(context: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        return _summed(gradients[0].contiguous())
+
+
+def _summed(value: Tensor) -> Tensor:
+    total = _SumOverProcesses.apply(value)
+    assert isinstance(total, Tensor)
+    return total
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
@@ -24,16 +46,14 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         """Normalise N x C x H x W."""
         if not self.training or _processes() == 1 or torch.is_inference_mode_enabled():
             return super().forward(input)
-        from torch.distributed.nn.functional import all_reduce  # its gradient is summed as well
-
         self._check_input_dim(input)
         values = input.float()
         samples = values.new_full((1,), values.numel() // values.shape[1])
-        total = all_reduce(torch.cat([values.sum((0, 2, 3)), samples]))
+        total = _summed(torch.cat([values.sum((0, 2, 3)), samples]))
         count = total[-1].detach()
         mean = total[:-1] / count
         centred = values - mean[:, None, None]
-        variance = all_reduce(centred.square().sum((0, 2, 3))) / count
+        variance = _summed(centred.square().sum((0, 2, 3))) / count
         if self.track_running_stats:
             self._follow(mean.detach(), variance.detach() * count / (count - 1))
         normed = centred * torch.rsqrt(variance + self.eps)[:, None, None]

@@ -46,19 +46,20 @@ def _first_time(segment: nn.Module, vectors: Vectors) -> Iterator[None]:
 @contextlib.contextmanager
 def _second_time(segment: nn.Module, vectors: Vectors) -> Iterator[None]:
     """Hold everything as the first pass left it."""
-    tracking = [
-        module
+    # Batch norm is given its statistics as before, since it notes them down, and they are put back.
+    statistics = [
+        (buffer, buffer.clone())
         for module in segment.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        for buffer in module.buffers()
     ]
-    for module in tracking:
-        module.track_running_stats = False
     for module, pair in vectors.items():
         module.held = pair
     try:
         yield
     finally:
-        for module in tracking:
-            module.track_running_stats = True
+        with torch.no_grad():
+            for buffer, value in statistics:
+                buffer.copy_(value)
         for module in vectors:
             module.held = None

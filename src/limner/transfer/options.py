@@ -97,4 +97,4 @@ def label_settings(
         if edges:
             raise ConfigError("label_nc=0 with edges of instances is no source: give no_instance")
         return None
-    return {"classes": classes, "void": 255 if void else None, "edges": edges}
+    return {"classes": classes, "void": 255 if void else None, "edges": edges, "coding": "ids"}

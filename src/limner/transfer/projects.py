@@ -30,6 +30,8 @@ class Project:
     """The role and the options that a state dict shows."""
     run_settings: Callable[[Options, Options], Options]
     """Dotted keys of a run around the generator of these options and of our keywords."""
+    preset: str
+    """The preset whose losses and training a run of it begins with."""
     leaves: dict[str, str] = field(default_factory=dict)
     """What it calls a tensor of a layer under spectral norm, and we."""
 
@@ -42,6 +44,7 @@ PROJECTS: dict[str, Project] = {
         junyanz.leftovers,
         junyanz.detect,
         junyanz.run_settings,
+        "pix2pix",
     ),
     "pix2pixHD": Project(
         pix2pixhd.complete,
@@ -50,6 +53,7 @@ PROJECTS: dict[str, Project] = {
         pix2pixhd.leftovers,
         detect_pix2pixhd,
         pix2pixhd.run_settings,
+        "pix2pixhd-global",
     ),
     "SPADE": Project(
         spade.complete,
@@ -58,6 +62,7 @@ PROJECTS: dict[str, Project] = {
         spade.leftovers,
         detect_spade,
         spade.run_settings,
+        "spade",
         spade.LEAVES,
     ),
 }

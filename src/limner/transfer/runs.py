@@ -12,10 +12,16 @@ from limner.config import Config, to_yaml, with_overrides
 from limner.errors import CheckpointError, ConfigError
 from limner.files import write_text
 from limner.networks import count_parameters
-from limner.presets import preset
+from limner.presets import PRESETS, preset
 from limner.training.checkpoint import save_checkpoint
 from limner.training.state import build_state, resolved
-from limner.transfer.importing import detect_options, network_settings, state_dict_of
+from limner.transfer.importing import (
+    detect_options,
+    network_settings,
+    run_settings,
+    state_dict_of,
+)
+from limner.transfer.projects import find
 
 
 def import_as_run(
@@ -33,7 +39,7 @@ def import_as_run(
         project: a name of `projects.PROJECTS`.
         out: the run's folder; new or empty.
         options: `name=value` in that project's own words; what the file shows of itself need
-            not be given. Names known to both networks (norm) go to both.
+            not be given. What says how many channels are classes or edges goes to both networks.
         discriminator: its weights; without, the run begins with a new one.
 
     Returns:
@@ -51,7 +57,7 @@ def import_as_run(
     architecture = _detected(file, project, "generator") | given
     weights = state_dict_of(file, project=project, role="generator", **architecture)
     name, keywords = network_settings(project, "generator", **architecture)
-    config = _config(name, keywords)
+    config = _config(project, name, keywords, run_settings(project, **architecture))
     judge_weights = None
     if discriminator is not None:
         seen = _detected(discriminator, project, "discriminator")
@@ -90,29 +96,34 @@ def _detected(file: Path, project: str, role: str) -> dict[str, Any]:
     return found[1]
 
 
-def _config(name: str, keywords: dict[str, Any]) -> Config:
-    """Return the settings of a run around a generator, otherwise those of pix2pix."""
-    base = preset("pix2pix")
-    section = {key: value for key, value in keywords.items() if not key.endswith("_channels")}
-    side = 2 ** keywords["depth"] if "depth" in keywords else 256
-    channels = [keywords["in_channels"], keywords["out_channels"]]
+def _config(project: str, name: str, keywords: dict[str, Any], around: dict[str, Any]) -> Config:
+    """Return the settings of a run around a generator, otherwise those of the project's preset."""
+    usual = find(project).preset
+    base = preset(usual if usual in PRESETS else "pix2pix")
+    section = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in keywords.items()
+        if not key.endswith("_channels")
+    }
+    written = {
+        "preset": "imported",
+        "generator": {"name": name, **section},
+        # All at once: each key by itself could contradict the preset's others.
+        "data": base.data.model_dump(mode="json") | {"load_size": None, "labels": None},
+        "encoder": None,
+    }
+    for key, value in around.items():
+        part, _, leaf = key.partition(".")
+        written.setdefault(part, getattr(base, part).model_dump(mode="json"))[leaf] = value
     return resolved(
-        with_overrides(
-            base,
-            [
-                "preset=imported",
-                f"data.size={side}",
-                f"data.channels={channels}",
-                f"generator.name={name}",
-                *(f"generator.{key}={yaml.safe_dump(value)}" for key, value in section.items()),
-            ],
-        )
+        with_overrides(base, [f"{key}={yaml.safe_dump(value)}" for key, value in written.items()])
     )
 
 
 def _with_judge(config: Config, name: str, keywords: dict[str, Any]) -> Config:
     section = {key: value for key, value in keywords.items() if key != "in_channels"}
     # The generator's channels decide whether it was shown the source.
-    section["conditional"] = keywords["in_channels"] == sum(config.data.channels)
+    seen = config.source_channels + config.data.channels[1]
+    section["conditional"] = keywords["in_channels"] == seen
     written = yaml.safe_dump([{"name": name, **section}], default_flow_style=True)
     return with_overrides(config, [f"discriminators={written}"])
