@@ -6,7 +6,7 @@ from limner.data.checks import scan, validate
 from limner.data.dataset import PairedDataset, Sample, read_pair
 from limner.data.decode import EXTENSIONS, decode, header, probe
 from limner.data.description import Description, read_description
-from limner.data.expansion import boundaries, expand, network_input
+from limner.data.expansion import boundaries, check_ids, expand, network_input
 from limner.data.interpolation import INTERPOLATIONS, looks_like_labels, resize
 from limner.data.labellayouts import instance_beside, only_label_maps
 from limner.data.labelmaps import (
@@ -46,6 +46,7 @@ __all__ = [
     "batches_per_epoch",
     "boundaries",
     "central",
+    "check_ids",
     "check_labels",
     "class_colours",
     "collate",

@@ -58,14 +58,7 @@ def expand(
         )
     ids = source.to(torch.int64)
     if ids.device.type == "cpu":
-        wrong = (ids < 0) | (ids >= classes)
-        if void is not None:
-            wrong &= ids != void
-        if bool(wrong.any()):
-            raise DataError(
-                f"a label map holds the id {int(ids[wrong][0])}, which has no channel: ids are "
-                f"0 to {classes - 1}" + ("" if void is None else f", and {void} for void")
-            )
+        check_ids(ids, classes=classes, void=void)
     count = classes
     if void is not None:
         ids = torch.where(ids == void, classes, ids)
@@ -79,6 +72,18 @@ def expand(
             raise DataError("instance edges need an instance map of the label map's size beside it")
         expanded[:, -1] = boundaries(instance)
     return expanded
+
+
+def check_ids(ids: Tensor, *, classes: int, void: int | None = None) -> None:
+    """Raise `DataError` for the first of some ids (integers of any shape) that has no channel."""
+    wrong = (ids < 0) | (ids >= classes)
+    if void is not None:
+        wrong &= ids != void
+    if bool(wrong.any()):
+        raise DataError(
+            f"a label map holds the id {int(ids[wrong][0])}, which has no channel: ids are "
+            f"0 to {classes - 1}" + ("" if void is None else f", and {void} for void")
+        )
 
 
 def boundaries(instance: Tensor) -> Tensor:

@@ -96,7 +96,7 @@ def ids_of(codes: np.ndarray, maps: LabelMaps) -> np.ndarray:
     if maps.coding == "ids":
         ids = codes - maps.first
         known = (ids >= 0) & (ids < maps.classes)
-        is_void = codes < maps.first if maps.first else codes == void
+        is_void = (codes < maps.first) | (codes == void)
         return np.where(known, ids, np.where(is_void, void, -1)).astype(np.int32)
     ids = np.arange(len(maps.colours), dtype=np.int32)
     ids[maps.classes :] = void
@@ -169,12 +169,16 @@ def read_label_pair(pair: Pair, maps: LabelMaps) -> tuple[Tensor, Tensor | None]
         raise DataError(no_instances(pair))
     instance = read_instances(pair.instance)
     if instance.shape != ids.shape:
-        sizes = [f"{image.shape[1]}x{image.shape[0]}" for image in (ids, instance)]
-        raise DataError(
-            f"{pair.source} is {sizes[0]} and its instance map {pair.instance} is {sizes[1]}: they "
-            "must have one size, so make one of them anew"
-        )
+        raise DataError(two_sizes(pair, ids.shape, instance.shape))
     return ids, instance
+
+
+def two_sizes(pair: Pair, labels: Sequence[int], instance: Sequence[int]) -> str:
+    """Return the sentence on a label map and its instance map of other (height, width)."""
+    return (
+        f"{pair.source} is {labels[1]}x{labels[0]} and its instance map {pair.instance} is "
+        f"{instance[1]}x{instance[0]}: they must have one size, so make one of them anew"
+    )
 
 
 def no_instances(pair: Pair) -> str:

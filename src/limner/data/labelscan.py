@@ -11,7 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from limner.data.labelmaps import LabelMaps, ids_of, no_instances, out_of_range, read_codes
+from limner.data.decode import header
+from limner.data.labelmaps import (
+    LabelMaps,
+    ids_of,
+    no_instances,
+    out_of_range,
+    read_codes,
+    two_sizes,
+)
 from limner.data.pairs import Pair
 from limner.errors import DataError
 from limner.files import write_text
@@ -56,9 +64,7 @@ def check_labels(pairs: Sequence[Pair], maps: LabelMaps, *, memory: Path | None 
     The sentence names file, value, count and position, and counts the files like it.
     """
     if maps.instances:
-        lacking = [pair for pair in pairs if pair.instance is None]
-        if lacking:
-            raise DataError(no_instances(lacking[0]) + _more(len(lacking)))
+        _check_instances(pairs)
     if maps.coding == "nearest":
         return  # every colour is near to some class
     wrong: list[tuple[Pair, int]] = []
@@ -73,6 +79,22 @@ def check_labels(pairs: Sequence[Pair], maps: LabelMaps, *, memory: Path | None 
         pair, code = wrong[0]
         codes = read_codes(pair.source, coding=maps.coding, half=pair.source_half)
         raise DataError(out_of_range(pair.source, codes, code, maps) + _more(len(wrong)))
+
+
+def _check_instances(pairs: Sequence[Pair], *, threads: int = 4) -> None:
+    lacking = [pair for pair in pairs if pair.instance is None]
+    if lacking:
+        raise DataError(no_instances(lacking[0]) + _more(len(lacking)))
+
+    def sizes(pair: Pair) -> tuple[tuple[int, int], tuple[int, int]]:
+        labels, instance = header(pair.source)[1:], header(pair.instance or pair.source)[1:]
+        return (labels[0], labels[1] // 2 if pair.source_half else labels[1]), instance
+
+    with ThreadPoolExecutor(threads) as pool:
+        found = list(zip(pairs, pool.map(sizes, pairs), strict=True))
+    wrong = [(pair, *both) for pair, both in found if both[0] != both[1]]
+    if wrong:
+        raise DataError(two_sizes(*wrong[0]) + _more(len(wrong)))
 
 
 def _more(count: int) -> str:

@@ -72,7 +72,7 @@ def derive_labels(
     colours = colours or described.colours
     names = names or described.classes
     table = table or described.table
-    if table is None and coding == "ids" and classes is None and not described.classes:
+    if table is None and coding == "ids" and not (names or colours):
         table = _recognised(pairs, memory)
         if table is not None:
             notes.append(f"the label maps are taken for those of {table}, by their names")
@@ -86,8 +86,8 @@ def derive_labels(
             form = FORMS[table]
         elif coding == "ids":
             first = first or described.first or 0
-            void = void if void is not None else described.void
-            form = _counted(found, void, first, memory, notes)
+            wanted = void if void is not None else described.void
+            form = _counted(found, wanted, first, memory, notes)
         else:
             raise DataError(
                 f"{pairs[0].source} is a colour image, and nothing says which colours its classes "
@@ -95,7 +95,7 @@ def derive_labels(
             )
         classes = form.classes
         first = (first or form.first) if coding == "ids" else 0
-        void = void if void is not None else form.void
+        void = void if void is not None and void >= classes else form.void
         notes.append(
             f"{_plural(classes)} in the label maps, void {'none' if void is None else void}"
         )
@@ -160,8 +160,12 @@ def _counted(
     values = {value for each in counts for value in each}
     if void is None and 255 in values and max(values) == 255 and 254 not in values:
         void = 255
+    if void == 0 and not first:
+        void, first = None, 1  # the classes begin above it
     ids = sorted(value for value in values - {void} if value >= first)
     classes = ids[-1] + 1 - first if ids else 1
+    if void is not None and void < classes:
+        void = None  # in the classes' middle: one like the others
     if classes > 64 and len(ids) < classes // 4:
         shown = ", ".join(str(value) for value in ids[:8]) + (" ..." if len(ids) > 8 else "")
         raise DataError(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from limner.config import Config, read_config
-from limner.data import Sample, expand
+from limner.data import Sample, check_ids, expand
 from limner.errors import DataError
 from limner.inference.checkpoints import checkpoint_folder, load_weights
 from limner.inference.padding import pad_to_multiple
@@ -230,11 +230,12 @@ class Translator:
                 f"the source is {'x'.join(map(str, source.shape))} of {source.dtype} where this "
                 "run takes label maps, integers NxHxW: give class ids, not pictures"
             )
-        padded, box = pad_to_multiple(source.cpu(), multiple, border="repeat")
+        check_ids(source, classes=expansion["classes"], void=expansion["void"])
+        padded, box = pad_to_multiple(source.to(self.device), multiple, border="repeat")
         around = None
         if expansion["edges"] and instance is not None:
-            around, _ = pad_to_multiple(instance.cpu(), multiple, border="repeat")
-        return expand(padded, around, **expansion).to(self.device), box
+            around, _ = pad_to_multiple(instance.to(self.device), multiple, border="repeat")
+        return expand(padded, around, **expansion), box
 
 
 def to_bytes(picture: Tensor) -> Tensor:
