@@ -49,7 +49,8 @@ def test_noise_is_drawn_anew_for_each_update(fabric) -> None:
     for noise in (0.0, 0.5):
         for updates in (1, 4):
             config = small(
-                *still, "generator.dropout=0", "discriminators.0.init_gain=0.5", f"objective.instance_noise={noise}",
+                *still, "generator.dropout=0", "discriminators.0.init_gain=0.5",
+                f"objective.instance_noise={noise}",
                 f"training.discriminator_updates={updates}",
             )  # fmt: skip
             state = build_state(config, fabric)
