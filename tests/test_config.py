@@ -40,6 +40,23 @@ def test_what_is_left_open_is_derived_from_the_size(size: int, depth: int) -> No
     assert resolved(config) == config
 
 
+@pytest.mark.parametrize(
+    ("size", "near"),
+    [("100", ["[96, 96] (5 halvings)", "[128, 128] (7 halvings)"]), ("[136, 200]", ["[128, 192]"])],
+)
+def test_a_size_that_makes_a_shallow_unet_is_refused_with_better_ones(
+    size: str, near: list[str]
+) -> None:
+    config = with_overrides(preset("pix2pix"), [f"data.size={size}"])
+    with pytest.raises(ConfigError, match="too shallow") as caught:
+        resolved(config)
+    for told in near:
+        assert told in str(caught.value)
+    meant = resolved(with_overrides(config, ["generator.depth=2"]))
+    assert isinstance(meant.generator, UNetSettings)
+    assert meant.generator.depth == 2
+
+
 def test_overrides_change_what_they_name_and_nothing_else() -> None:
     old = preset("pix2pix")
     new = with_overrides(

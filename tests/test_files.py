@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import resource
 from pathlib import Path
 
 import pytest
 
-from limner.files import replacing, write_bytes, write_text
+from limner.files import read_events, replacing, write_bytes, write_text
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
@@ -48,3 +49,16 @@ def test_a_new_file_is_as_readable_as_any(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "a")
     (tmp_path / "b.txt").write_text("b")
     assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "b.txt").stat().st_mode
+
+
+def test_a_log_is_read_whatever_was_torn(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    assert read_events(tmp_path) == []
+    whole = [{"event": "start", "text": "Ä\u2028b"}, {"event": "train", "step": 1}]
+    text = "\n".join(json.dumps(event, ensure_ascii=False) for event in whole)
+    torn = json.dumps({"event": "finished", "text": "ü"}, ensure_ascii=False).encode()
+    for end in range(len(torn)):
+        path.write_bytes(text.encode() + b"\n" + torn[:end])
+        assert read_events(tmp_path) == whole
+    path.write_bytes(b'[1]\n{"step": 3}\n\x80\n' + text.encode() + b"\n")
+    assert read_events(tmp_path) == whole

@@ -1,12 +1,14 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all; a log is read as far as it is whole."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 def fsync_folder(folder: Path) -> None:
@@ -54,3 +56,22 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` atomically, as UTF-8."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def read_events(run: Path) -> list[dict[str, Any]]:
+    """Return the events of RUN/log.jsonl in order; no file is an empty log.
+
+    A line torn by a crash, be it within a letter, or one that holds no event, is passed over.
+    """
+    path = run / "log.jsonl"
+    text = path.read_bytes().decode("utf-8", errors="replace") if path.exists() else ""
+    events = []
+    # Not splitlines: JSON may hold U+2028 and its like within a line.
+    for line in text.split("\n"):
+        try:
+            event = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(event, dict) and isinstance(event.get("event"), str):
+            events.append(event)
+    return events

@@ -137,6 +137,51 @@ def test_metrics_that_are_unknown_or_lack_weights_are_named(
     assert "did you mean 'lpips'" in said
 
 
+def test_several_runs_are_compared(
+    run: Path,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = tmp_path / "other"
+    words = ["train", str(data), "--out", str(other), "--preset", "pix2pix-small", *TINY]
+    assert main([*words, "--set", "seed=1"]) == 0
+    out = tmp_path / "comparison"
+    capsys.readouterr()
+    words = ["evaluate", str(run), str(other), str(data), "--metrics", "l1,ssim"]
+    assert main([*words, "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert list(told["runs"]) == ["run", "other"]
+    assert told == json.loads((out / "comparison.json").read_text())
+    assert (out / "comparison.html").is_file()
+    for folder in (run, other):
+        assert "Not evaluated" not in (folder / "report.html").read_text()
+    monkeypatch.chdir(tmp_path)
+    (out / "comparison.html").unlink()
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert (out / "comparison.html").is_file()
+    for result in told["runs"].values():
+        assert f"{result['scores']['values']['ssim']:.4f}" in printed
+    assert printed.count("no difference shown") == 2  # two images can show nothing
+    assert "see comparison/comparison.html" in printed
+
+
+def test_runs_and_data_in_the_wrong_number_or_place_are_one_sentence(
+    run: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(capsys, "evaluate")
+    assert "stands alone: give the runs and then the data" in failing(capsys, "evaluate", run)
+    assert "given twice" in failing(capsys, "evaluate", run, run, data)
+    assert "has no checkpoint" in failing(capsys, "evaluate", data, run, run)
+    assert "--out is for" in failing(capsys, "evaluate", run, data, "--out", tmp_path / "x")
+    (tmp_path / "file").write_text("")
+    words = ("evaluate", run, run, data, "--out", tmp_path / "file")
+    assert "is a file" in failing(capsys, *words)
+    assert not (run / "evaluation").exists()
+
+
 def test_presets_and_keys_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["presets"]) == 0
     assert "pix2pix-small" in capsys.readouterr().out

@@ -108,6 +108,7 @@ def evaluate(run: Path, split: str = "test", *, names: int = 8) -> Path:
     details["fid"] = {"images_real": 106, "images_fake": 100, "dimensions": 2048,
                       "note": "biased upwards at n < 2048"}  # fmt: skip
     details["kid"]["std"] = 0.00041
+    details["lpips"] |= {"interval": [0.401, 0.4238], "interval_method": "bootstrap over images"}
     results = {
         "split": split, "checkpoint": "00001200", "images": 106, "version": "0.1.0",
         "command": f"limner evaluate RUN DATA --split {split}", "names": stems,

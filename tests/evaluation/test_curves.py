@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from pathlib import Path
 
 import pytest
 
@@ -15,26 +13,12 @@ from limner.evaluation.curves import (
     best_step,
     lines_of,
     loss_panels,
-    read_log,
     smooth,
     validation_panels,
 )
 from limner.evaluation.facts import duration
 from limner.evaluation.plots import draw, final, thin
 from limner.evaluation.scoretable import figure
-
-
-def test_a_log_is_read_whatever_was_torn(tmp_path: Path) -> None:
-    path = tmp_path / "log.jsonl"
-    assert read_log(path) == []
-    whole = [{"event": "start", "text": "Ä\u2028b"}, {"event": "train", "step": 1}]
-    text = "\n".join(json.dumps(event, ensure_ascii=False) for event in whole)
-    torn = json.dumps({"event": "finished", "text": "ü"}, ensure_ascii=False).encode()
-    for end in range(len(torn)):
-        path.write_bytes(text.encode() + b"\n" + torn[:end])
-        assert read_log(path) == whole
-    path.write_bytes(b'[1]\n{"step": 3}\n\x80\n' + text.encode() + b"\n")
-    assert read_log(path) == whole
 
 
 def test_lines_rise_in_step_and_repeated_work_counts_once() -> None:

@@ -2,49 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
+from tiny_runs import draw_data, make_run
 
-from limner.config import to_yaml, with_overrides
 from limner.data import decode
+from limner.data.pairs import Pair, side_by_side
 from limner.errors import CheckpointError, DataError, WeightsError
 from limner.evaluation.evaluate import evaluate
 from limner.evaluation.measure import compare_folders
+from limner.evaluation.provenance import pairs_digest
 from limner.evaluation.report import write_report
-from limner.files import write_text
 from limner.inference import Translator
-from limner.presets import preset
-from limner.training.checkpoint import save_checkpoint
-from limner.training.state import build_state, resolved
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    root = tmp_path / "data"
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 2), ("test", 5)):
-        (root / split).mkdir(parents=True)
-        for index in range(count):
-            pixels = rng.integers(0, 256, (8, 16, 3), dtype=np.uint8).repeat(6, 0).repeat(6, 1)
-            Image.fromarray(pixels).save(root / split / f"{index}.png")
-    return root
+    return draw_data(tmp_path / "data", test=5)
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    from lightning_fabric import Fabric
-
-    settings = ["data.size=32", "generator.width=4", "generator.depth=3"]
-    settings += ["discriminators.0.layers=1", "data.direction=BtoA"]
-    config = resolved(with_overrides(preset("pix2pix-small"), settings))
-    folder = tmp_path / "run"
-    write_text(folder / "config.yaml", to_yaml(config))
-    save_checkpoint(build_state(config, Fabric(accelerator="cpu", devices=1)), folder)
-    return folder
+    return make_run(tmp_path / "run")
 
 
 def test_the_figures_are_those_of_the_files(run: Path, data: Path) -> None:
@@ -127,3 +115,80 @@ def test_the_report_shows_what_was_measured(run: Path, data: Path) -> None:
     page = write_report(run).read_text()
     for value in results["scores"]["values"].values():
         assert f"{value:.3f}"[:5] in page
+
+
+def test_everything_that_decides_a_figure_is_recorded(run: Path, data: Path) -> None:
+    results = evaluate(run, data, metrics=["l1", "ssim"], seed=5, command="limner evaluate ...")
+    basis = results["provenance"]
+    assert basis["asked"] == {
+        "metrics": ["l1", "ssim"], "split": "test", "seed": 5, "device": "cpu"
+    }  # fmt: skip
+    assert {"limner", "python", "torch", "numpy", "pillow", "torchmetrics"} <= set(
+        basis["versions"]
+    )
+    weights = run / "checkpoints" / "00000000" / "generator.safetensors"
+    assert basis["generator"] == {
+        "file": "00000000/generator.safetensors",
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+    }
+    assert basis["preparation"]["size"] == [32, 32]
+    assert basis["preparation"]["direction"] == "BtoA"
+    assert len(basis["preparation"]["interpolation"]) == 2
+    assert basis["pairs"]["count"] == 5
+    assert basis["threads"] == torch.get_num_threads()
+    assert results["command"] == "limner evaluate ..."
+
+
+def test_the_hash_of_the_pairs_is_that_of_their_contents(data: Path, tmp_path: Path) -> None:
+    before = pairs_digest(split_pairs(data))
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(data, copy)
+    assert pairs_digest(split_pairs(copy)) == before
+    pixels = np.array(Image.open(copy / "test" / "3.png"))
+    pixels[0, 0, 0] ^= 1
+    Image.fromarray(pixels).save(copy / "test" / "3.png")
+    assert pairs_digest(split_pairs(copy)) != before
+    (data / "test" / "3.png").rename(data / "test" / "7.png")
+    assert pairs_digest(split_pairs(data)) != before
+
+
+def split_pairs(root: Path) -> list[Pair]:
+    return side_by_side(root / "test")
+
+
+def first(run: Path, data: Path) -> None:
+    evaluate(run, data, metrics=["l1"], seed=1, command="first")
+
+
+def serves(run: Path, data: Path, *, metrics: Sequence[str] = ("l1",), seed: int = 1) -> bool:
+    """Whether the first evaluation is taken for this one; if not, this one replaces it."""
+    results = evaluate(run, data, metrics=metrics, seed=seed, command="second", reuse=True)
+    return results["command"] == "first"
+
+
+def test_an_earlier_evaluation_serves_only_where_nothing_has_changed(
+    run: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = run / "evaluation" / "test"
+    weights = run / "checkpoints" / "00000000" / "generator.safetensors"
+    first(run, data)
+    assert serves(run, data)
+    assert not serves(run, data, metrics=["l1", "ssim"])
+    first(run, data)
+    assert not serves(run, data, seed=2)
+    first(run, data)
+    picture = folder / "images" / "2.png"
+    picture.write_bytes((folder / "images" / "1.png").read_bytes())
+    assert not serves(run, data)
+    first(run, data)
+    save_file({name: value * 1.01 for name, value in load_file(weights).items()}, weights)
+    assert not serves(run, data)
+    first(run, data)
+    pixels = np.array(Image.open(data / "test" / "3.png"))
+    Image.fromarray(255 - pixels).save(data / "test" / "3.png")
+    assert not serves(run, data)
+    first(run, data)
+    monkeypatch.setattr("limner.evaluation.provenance.__version__", "9.9")
+    assert not serves(run, data)
+    (folder / "results.json").write_text("[1]")
+    assert not serves(run, data)

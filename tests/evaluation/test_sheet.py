@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from limner.errors import DataError
-from limner.evaluation.sheet import lay_out, sample_sheet, to_image
+from limner.evaluation.sheet import lay_out, sample_sheet, to_image, wide_sheet
 
 
 def tile(colour: tuple[int, ...], height: int, width: int) -> Tensor:
@@ -99,6 +99,21 @@ def test_long_names_stay_inside_the_sheet() -> None:
     for (left, width), (following, _) in zip(layout.columns[:-1], layout.columns[1:], strict=True):
         assert (sheet[: layout.bands[0][0], left + width + 1 : following - 1] == 255).all()
     assert (sheet[:, -layout.points + 1 :] == 255).all()
+
+
+@pytest.mark.parametrize(("size", "columns"), [(64, 4), (128, 2), (256, 1), (700, 1)])
+def test_small_pictures_stand_in_as_many_columns_as_have_room(size: int, columns: int) -> None:
+    colours = [(10 * k, 200, 255 - 10 * k) for k in range(7)]
+    rows = [[tile(colour, size, size)] * 3 for colour in colours]
+    titles, names = ["source", "output", "target"], list("abcdefg")
+    sheet = wide_sheet(rows, titles=titles, names=names)
+    high = -(-7 // columns)
+    alone = lay_out([[(size, size)] * 3] * high, titles=titles, names=names[:high])
+    assert sheet.size == (columns * alone.size[0], alone.size[1])
+    for k, colour in enumerate(colours):
+        left, top = alone.origins[k % high][1]
+        found = patch(sheet, left + k // high * alone.size[0], top, size, size)
+        assert (found == colour).all()
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,11 @@ from tiny import small
 
 from limner.config import read_config, with_overrides
 from limner.errors import CheckpointError, ConfigError, TrainingError
+from limner.files import read_events
 from limner.inference import checkpoint_folder
 from limner.training import train
 from limner.training.checkpoint import newest, read_state
-from limner.training.events import JsonLog, forget_after, read_events
+from limner.training.events import JsonLog, forget_after
 
 
 def outcome(run: Path) -> tuple[dict, list]:

@@ -15,7 +15,7 @@ from test_checkpoint import equal
 from test_resume import outcome
 from tiny import SMALL
 
-from limner.training.events import read_events
+from limner.files import read_events
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow

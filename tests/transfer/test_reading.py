@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from junyanz_restated import draw_pixel
+from PIL import Image
 
 from limner.errors import CheckpointError
 from limner.transfer import import_network
@@ -55,3 +56,19 @@ def test_unreadable_files_are_refused(content: object, message: str, tmp_path: P
         read_state(file)
     assert str(caught.value).startswith(str(file))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "GIF", "BMP", "WebP"])
+def test_a_picture_is_called_a_picture(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "some.pth"
+    Image.new("RGB", (40, 30), (200, 10, 90)).save(file, format=kind.upper())
+    with pytest.raises(CheckpointError, match=f"is a {kind} picture, not a checkpoint"):
+        read_state(file)
+
+
+def test_a_header_length_that_looks_like_a_picture_is_still_safetensors(tmp_path: Path) -> None:
+    file = tmp_path / "G.safetensors"
+    length = int.from_bytes(b"BM", "little")
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'.ljust(length)
+    file.write_bytes(length.to_bytes(8, "little") + header + bytes(4))
+    assert list(read_state(file)) == ["a"]

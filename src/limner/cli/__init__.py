@@ -23,7 +23,7 @@ def build() -> App:
     app.command(demo.demo)
     app.command(training.train)
     app.command(runs.translate)
-    app.command(measure.evaluate)
+    app.command(measure.evaluate, usage="Usage: limner evaluate [OPTIONS] RUN [RUN ...] DATA")
     app.command(measure.compare)
     app.command(measure.report)
     app.command(runs.import_run, name="import")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from limner.cli.options import (
@@ -11,6 +12,7 @@ from limner.cli.options import (
     Weights,
     command_line,
     pick_device,
+    print_comparison,
     print_json,
     print_scores,
 )
@@ -24,8 +26,8 @@ def names(metrics: str | None) -> list[str]:
 
 
 def evaluate(
-    run: Path,
-    data: Path,
+    runs_and_data: list[Path],
+    /,
     *,
     split: str = "test",
     metrics: Metrics = None,
@@ -33,54 +35,79 @@ def evaluate(
     weights: Weights = None,
     device: Device = "auto",
     seed: int = 2020,
+    out: Path | None = None,
     json: Json = False,
 ) -> None:
-    """Translate a split with a run and measure the pictures against the targets.
+    """Translate a split with one or more runs and measure the pictures against the targets.
 
     Writes RUN/evaluation/SPLIT: the pictures, results.json and a sheet; renews report.html.
     Without --metrics those are measured that need no pretrained weights: l1, psnr, ssim.
+
+    Several runs are also compared: OUT/comparison.html shows their scores, paired tests over the
+    images, where the runs differ most, and pictures to swipe between; OUT/comparison.json holds
+    the same. A run's earlier evaluation serves again where nothing it depends on has changed.
 
     **Examples**
 
     - `limner evaluate runs/facades facades --split test`
     - `limner evaluate runs/facades facades --metrics lpips,fid,kid --weights ~/weights`
+    - `limner evaluate runs/gan runs/l1 facades --metrics lpips,ssim --out gan-or-l1`
 
     Parameters
     ----------
-    run
-        The run's folder.
-    data
-        The data set, as for `limner train`.
+    runs_and_data
+        One or more runs' folders, then the data set, as for `limner train`.
     split
         The split to translate.
     checkpoint
         best, newest or a step.
     seed
-        Decides dropout where the run keeps it on, and the subsets of KID.
+        Decides dropout where the run keeps it on, the subsets of KID, and the tests.
+    out
+        Folder of the comparison of several runs; `comparison` if not given.
     """
+    from limner.errors import ConfigError
+
+    *runs, data = runs_and_data
+    if not runs:
+        raise ConfigError(
+            f"{data} stands alone: give the runs and then the data set, as in "
+            "limner evaluate RUN DATA or limner evaluate RUN RUN DATA"
+        )
+    if len(runs) == 1 and out is not None:
+        raise ConfigError("--out is for the comparison of several runs: leave it out for one")
+    if out is not None and out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file: give a folder as --out")
     from limner.cli.progress import stages
+    from limner.evaluation.comparing import compare_runs
+    from limner.evaluation.comparison_page import write_comparison
     from limner.evaluation.evaluate import evaluate as evaluate_run
     from limner.evaluation.report import write_report
 
+    measured = partial(
+        compare_runs if len(runs) > 1 else evaluate_run,
+        data=data,
+        split=split,
+        metrics=names(metrics),
+        checkpoint=checkpoint,
+        weights=weights,
+        device=pick_device(device),
+        seed=seed,
+        command=command_line(),
+    )
     with stages() as progress:
-        result = evaluate_run(
-            run,
-            data,
-            split=split,
-            metrics=names(metrics),
-            checkpoint=checkpoint,
-            weights=weights,
-            device=pick_device(device),
-            seed=seed,
-            progress=progress,
-            command=command_line(),
-        )
-    page = write_report(run)
+        result = measured(runs if len(runs) > 1 else runs[0], progress=progress)
+    pages = [write_report(run) for run in runs]
+    if len(runs) > 1:
+        pages = [write_comparison(out or Path("comparison"), result)]
     if json:
         print_json(result)
-    else:
+    elif len(runs) == 1:
         print_scores(result["scores"]["values"], result["scores"]["details"])
-        print(f"see {page}")
+    else:
+        print_comparison(result)
+    if not json:
+        print(f"see {pages[0]}")
 
 
 def compare(

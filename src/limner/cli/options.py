@@ -46,9 +46,50 @@ def print_json(result: Any) -> None:
 
 
 def print_scores(values: dict[str, float], details: dict[str, dict[str, Any]]) -> None:
-    """Print a metric a line: name, value, how many images it rests on, and a caveat if any."""
+    """Print a metric a line: name, value, its interval, how many images, and a caveat if any."""
+    from limner.evaluation.scoretable import interval
+
     width = max((len(name) for name in values), default=0)
+    bounds = {
+        name: interval(details.get(name, {}).get("interval"), values[name]) for name in values
+    }
+    room = max((len(words) for words in bounds.values()), default=0)
     for name, value in values.items():
         detail = details.get(name, {})
         note = f"  ({detail['note']})" if detail.get("note") else ""
-        print(f"{name:<{width}}  {value:10.4f}  over {detail.get('images', '?')} images{note}")
+        between = f"  {bounds[name]:<{room}}" if room else ""
+        images = detail.get("images", "?")
+        print(f"{name:<{width}}  {value:10.4f}{between}  over {images} images{note}")
+
+
+def print_comparison(comparison: dict[str, Any]) -> None:
+    """Print the scores of several runs, a metric a line, and then every test in a sentence."""
+    from limner.evaluation.comparison_page import told
+    from limner.evaluation.scoretable import rows
+
+    runs = comparison["runs"]
+    tables = [{row["name"]: row for row in rows(results)} for results in runs.values()]
+    lines = [["", *runs]]
+    for name in tables[0]:
+        best = comparison["best"].get(name, {})
+        cells = []
+        for label, table in zip(runs, tables, strict=True):
+            row = table.get(name, {"value": "", "interval": ""})
+            mark = "*" if best.get("clear") and best.get("run") == label else ""
+            between = f" ({row['interval']})" if row["interval"] else ""
+            cells.append(f"{row['value']}{mark}{between}")
+        lines.append([name, *cells])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
+    level = comparison["method"]["believed_below"]
+    count = f"{comparison['images']:,}"
+    print(f"over {count} images; * better than every other run, p < {level} (Holm)")
+    for test in comparison["tests"]:
+        words = told(test)
+        print(
+            f"{words['metric']}: {words['pair']} = {words['mean']} ({words['interval']}), images "
+            f"won {words['wins']}, p {words['p']}: {words['verdict']}"
+        )
+    for note in comparison["notes"]:
+        print(note)

@@ -1,13 +1,11 @@
-"""The log of a run as curves: read, smoothed, and grouped into small diagrams."""
+"""The log of a run as curves: smoothed, and grouped into small diagrams."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from limner.evaluation.metrics import METRICS
@@ -41,24 +39,6 @@ class Panel:
     def is_smoothed(self) -> bool:
         """Whether any line is long enough to be smoothed at all."""
         return self.smooth and any(len(line.steps) >= SMOOTHED_FROM for line in self.lines)
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return the events of a log.jsonl; no file is an empty log.
-
-    A line torn by a crash, or one that holds no event, is passed over.
-    """
-    if not path.exists():
-        return []
-    events = []
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        try:
-            event = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(event, dict) and isinstance(event.get("event"), str):
-            events.append(event)
-    return events
 
 
 def lines_of(events: Iterable[dict[str, Any]], event: str) -> dict[str, Line]:

@@ -16,7 +16,9 @@ from limner.data import PairedDataset
 from limner.evaluation import weights as store
 from limner.evaluation.measure import SEED, compare_folders
 from limner.evaluation.metrics import METRICS, chosen
-from limner.evaluation.sheet import sample_sheet
+from limner.evaluation.provenance import earlier, pictures_digest, provenance
+from limner.evaluation.sheet import wide_sheet
+from limner.evaluation.translating import output
 from limner.files import replacing, write_text
 from limner.inference import Translator, open_pairs, picture_suffix, shown_source, write_picture
 
@@ -46,6 +48,7 @@ def evaluate(
     seed: int = SEED,
     progress: store.Progress | None = None,
     command: str = "",
+    reuse: bool = False,
 ) -> dict[str, Any]:
     """Translate a split with a run and measure the pictures against the targets.
 
@@ -63,9 +66,11 @@ def evaluate(
         seed: of dropout, where the run keeps it on, and of KID's subsets.
         progress: called with items done, items in all, and what is being done.
         command: what the user typed, for the record.
+        reuse: return the results that are there if they are provably those asked for: the same
+            weights, data, settings and versions (`provenance.earlier`).
 
     Returns:
-        The contents of results.json.
+        The contents of results.json; its `provenance` holds all that the figures depend on.
 
     Raises:
         LimnerError: run, data or weights cannot be used; an earlier evaluation then still stands.
@@ -74,7 +79,16 @@ def evaluate(
     translator = Translator.load(run, checkpoint=checkpoint, device=device)
     translator.seed = seed
     pairs = open_pairs(translator.config, data, split)
+    asked = {
+        "metrics": list(dict.fromkeys(metrics)),
+        "split": split,
+        "seed": seed,
+        "device": str(device),
+    }
+    basis = provenance(run, translator, pairs, weights=weights, asked=asked)
     folder = run / "evaluation" / split
+    if reuse and (found := earlier(folder, basis)) is not None:
+        return found
     fresh = folder.with_name(f".{split}.writing")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
@@ -98,6 +112,8 @@ def evaluate(
             "seed": seed,
             "command": command,
             "version": __version__,
+            "provenance": basis,
+            "pictures": pictures_digest(fresh),
         }
         write_text(fresh / "results.json", json.dumps(results, indent=1))
     except BaseException:
@@ -115,7 +131,7 @@ def _translate(
     rows, names = [], []
     for index in range(len(pairs)):
         pair = pairs[index]
-        picture, source = translator.of(pair), shown_source(translator.config, pair["source"])
+        picture, source = output(translator, pair), shown_source(translator.config, pair["source"])
         for kind, image in (
             ("source", source),
             ("target", pair["target"]),
@@ -127,7 +143,7 @@ def _translate(
             names.append(pair["name"])
         if progress is not None:
             progress(index + 1, len(pairs), "translating")
-    sheet = sample_sheet(rows, titles=["source", "output", "target"], names=names)
+    sheet = wide_sheet(rows, titles=["source", "output", "target"], names=names)
     with replacing(folder / "sheet.jpg") as temporary:
         sheet.convert("RGB").save(temporary, format="JPEG", quality=90)
 

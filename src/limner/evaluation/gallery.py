@@ -83,8 +83,8 @@ def extremes(folder: Path, results: dict[str, Any], *, count: int = 3) -> list[F
     groups = {"best": rising[:count], "worst": rising[-count:][::-1]}
     return [
         figure
-        for title, chosen in groups.items()
-        if (figure := _ranked(folder, title, metric, [(names[k], values[k]) for k in chosen]))
+        for title, group in groups.items()
+        if (figure := _ranked(folder, title, metric, [(names[k], values[k]) for k in group]))
     ]
 
 

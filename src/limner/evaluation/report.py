@@ -14,12 +14,15 @@ import yaml
 
 from limner.errors import CheckpointError
 from limner.evaluation import facts, scoretable
-from limner.evaluation.curves import Panel, best_step, loss_panels, read_log, validation_panels
+from limner.evaluation.curves import Panel, best_step, loss_panels, validation_panels
 from limner.evaluation.gallery import Figure, embed, extremes
 from limner.evaluation.plots import PALETTE, draw, final
-from limner.files import write_text
+from limner.evaluation.swipe import Layer, swipe
+from limner.files import read_events, write_text
 
 MOST_SHEETS = 6  # of those written during training
+SWIPED = 12  # pictures of an evaluation to swipe between
+SWIPE_BUDGET = 1_500_000  # bytes of the page that these may take
 
 
 def write_report(run: Path) -> Path:
@@ -32,12 +35,15 @@ def write_report(run: Path) -> Path:
     if not (run / "config.yaml").is_file() and not (run / "log.jsonl").is_file():
         raise CheckpointError(f"{run} is not a run: it has neither config.yaml nor log.jsonl")
     page = run / "report.html"
-    write_text(page, _render(_contents(run)))
+    write_text(page, render("report.html", _contents(run)))
     return page
 
 
-def _render(contents: dict[str, Any]) -> str:
-    """Fill the template; all text is escaped but the drawings, which hold none of the run's."""
+def render(template: str, contents: dict[str, Any]) -> str:
+    """Fill a template; all text is escaped but what a template calls safe.
+
+    That are drawings, which hold none of the run's text, and the pictures' JSON (`swipe.swipe`).
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -46,12 +52,12 @@ def _render(contents: dict[str, Any]) -> str:
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    return environment.get_template("report.html").render(contents)
+    return environment.get_template(template).render(contents)
 
 
 def _contents(run: Path) -> dict[str, Any]:
     """Return everything that the template shows, in words and figures."""
-    events = read_log(run / "log.jsonl")
+    events = read_events(run)
     text, config = _read_config(run / "config.yaml")
     results, problems = scoretable.read_results(run)
     losses, validation = loss_panels(events), validation_panels(events)
@@ -60,7 +66,10 @@ def _contents(run: Path) -> dict[str, Any]:
         "title": run.resolve().name,
         "state": facts.state(events),
         "facts": facts.facts(run, config, events),
-        "evaluations": [_evaluation(run / "evaluation" / k, found) for k, found in results.items()],
+        "evaluations": [
+            _evaluation(run / "evaluation" / split, found, f"swipe-{number}")
+            for number, (split, found) in enumerate(results.items())
+        ],
         "problems": problems,
         "evaluate_command": facts.evaluate_command(run, events, config),
         "samples": _samples(run, events),
@@ -89,7 +98,7 @@ def _read_config(path: Path) -> tuple[str, dict[str, Any]]:
     return text, config
 
 
-def _evaluation(folder: Path, results: dict[str, Any]) -> dict[str, Any]:
+def _evaluation(folder: Path, results: dict[str, Any], prefix: str) -> dict[str, Any]:
     """Return the table and the pictures of one evaluated split."""
     sheet = folder / "sheet.jpg"
     found = embed(sheet, f"From the split {folder.name}") if sheet.is_file() else None
@@ -97,9 +106,26 @@ def _evaluation(folder: Path, results: dict[str, Any]) -> dict[str, Any]:
         "split": results.get("split", folder.name),
         "basis": scoretable.basis(results),
         "rows": scoretable.rows(results),
+        "intervals": scoretable.interval_methods(results),
         "pictures": [found] if found else [],
         "extremes": extremes(folder, results),
+        "view": _view(folder, results, prefix),
     }
+
+
+def _view(folder: Path, results: dict[str, Any], prefix: str) -> dict[str, Any] | None:
+    """Return some pictures of an evaluation, spread over it, to swipe between."""
+    names = [str(name) for name in results.get("names") or []]
+    last = len(names) - 1
+    some = {names[round(k * last / (SWIPED - 1))] for k in range(SWIPED)} if names else set()
+    chosen = [name for name in names if name in some]
+    layers = [
+        Layer(title, folder / kind, {})
+        for title, kind in (("source", "source"), ("output", "images"), ("target", "target"))
+    ]
+    return swipe(
+        layers, chosen, orders={"name": chosen}, budget=SWIPE_BUDGET, start=(1, 2), prefix=prefix
+    )
 
 
 def _samples(run: Path, events: list[dict[str, Any]]) -> list[Figure]:

@@ -10,7 +10,10 @@ from limner.evaluation.metrics import METRICS
 
 ARROWS = {"lower": "↓ lower", "higher": "↑ higher"}
 # Shown in their own columns, or of no use to a reader of the page.
-_COLUMNS = ("images", "images_real", "images_fake", "note", "weights", "std", "seed", "cap_db")
+_COLUMNS = {
+    *("images", "images_real", "images_fake", "note", "weights", "std", "seed", "cap_db"),
+    *("interval", "interval_method", "reference_from_cache"),
+}
 
 
 def read_results(run: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
@@ -56,6 +59,7 @@ def rows(results: dict[str, Any]) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "value": figure(value),
+                "interval": interval(details.get("interval"), value),
                 "better": ARROWS[metric.better] if metric else "",
                 "images": _images(details, results),
                 "about": metric.about if metric else "",
@@ -69,10 +73,28 @@ def figure(value: object) -> str:
     """Return a score with about four digits that mean something; what is no number as it is."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "" if value is None else str(value)
-    return f"{value:.{_digits(value)}f}"
+    return f"{value:.{digits(value)}f}"
 
 
-def _digits(value: float) -> int:
+def interval_methods(results: dict[str, Any]) -> list[str]:
+    """Return in words how the intervals came about, each way once."""
+    details = (results["scores"].get("details") or {}).values()
+    found = [d.get("interval_method") for d in details if isinstance(d, dict) and d.get("interval")]
+    return list(dict.fromkeys(str(method) for method in found if method))
+
+
+def interval(bounds: object, value: object) -> str:
+    """Return an interval with the digits of its figure; nothing where there is none."""
+    if not isinstance(bounds, list | tuple) or len(bounds) != 2:
+        return ""
+    if not isinstance(value, int | float):
+        return ""
+    low, high = (f"{bound:.{digits(value)}f}" for bound in bounds)
+    return f"{low} to {high}"
+
+
+def digits(value: float) -> int:
+    """Return the decimals that leave a figure of this size about four digits."""
     size = abs(value) or 1e-2
     return next((d for low, d in ((100, 1), (10, 2), (1, 3), (0.01, 4)) if size >= low), 6)
 
@@ -91,7 +113,7 @@ def _caveats(details: dict[str, Any], value: object) -> list[str]:
     lines = [str(details["note"])] if details.get("note") else []
     spread = details.get("std")
     if isinstance(spread, int | float) and isinstance(value, int | float):
-        lines.append(f"± {spread:.{_digits(value)}f}, the standard deviation over subsets")
+        lines.append(f"± {spread:.{digits(value)}f}, the standard deviation over subsets")
     weights = details.get("weights") or []
     named = [_weights(one) for one in (weights if isinstance(weights, list) else [weights])]
     if named:

@@ -66,6 +66,33 @@ def sample_sheet(
     return sheet
 
 
+def wide_sheet(
+    rows: Sequence[Sequence[Tensor]],
+    *,
+    titles: Sequence[str],
+    names: Sequence[str],
+    widest: int = 1000,
+) -> Image.Image:
+    """Set pictures out as `sample_sheet` does, in as many columns of rows as `widest` has room for.
+
+    The rows run down the first column, then down the next; a page's width is used where the
+    pictures are small. A sheet that is wider than `widest` by itself has one column.
+    """
+    alone = lay_out([[to_image(p).size for p in row] for row in rows], titles=titles, names=names)
+    columns = min(max(1, widest // alone.size[0]), len(rows))
+    high = -(-len(rows) // columns)
+    parts = [
+        sample_sheet(rows[k : k + high], titles=titles, names=names[k : k + high])
+        for k in range(0, len(rows), high)
+    ]
+    sheet = Image.new("RGB", (sum(p.width for p in parts), max(p.height for p in parts)), PAPER)
+    left = 0
+    for part in parts:
+        sheet.paste(part, (left, 0))
+        left += part.width
+    return sheet
+
+
 def lay_out(
     sizes: Sequence[Sequence[tuple[int, int]]],
     *,

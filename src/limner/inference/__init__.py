@@ -1,6 +1,6 @@
 """A trained generator at work: checkpoint + image -> image."""
 
-from limner.inference.checkpoints import checkpoint_folder, load_weights, step_of
+from limner.inference.checkpoints import checkpoint_folder, generator_file, load_weights, step_of
 from limner.inference.labels import maps_of, shown_source
 from limner.inference.padding import pad_to_multiple
 from limner.inference.pictures import (
@@ -23,6 +23,7 @@ __all__ = [
     "default_cache_folder",
     "draw_codes",
     "latent_of",
+    "generator_file",
     "load_weights",
     "maps_of",
     "open_pairs",

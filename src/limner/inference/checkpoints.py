@@ -43,6 +43,12 @@ def checkpoint_folder(run: Path, which: str = "best") -> Path:
     raise CheckpointError(f"{run} has no checkpoint {which}: give best, newest or one of {steps}")
 
 
+def generator_file(folder: Path) -> Path:
+    """Return a checkpoint's weights that make pictures: the running average where it kept one."""
+    averaged = folder / "generator_ema.safetensors"
+    return averaged if averaged.exists() else folder / "generator.safetensors"
+
+
 def load_weights(network: nn.Module, path: Path) -> None:
     """Load a safetensors file into a network, strictly.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from limner.config import Config, read_config
 from limner.data import Sample, check_ids, expand
 from limner.errors import DataError
-from limner.inference.checkpoints import checkpoint_folder, load_weights
+from limner.inference.checkpoints import checkpoint_folder, generator_file, load_weights
 from limner.inference.padding import pad_to_multiple
 from limner.inference.style import (
     build_reader,
@@ -107,8 +107,7 @@ class Translator:
             in_channels=config.input_channels,
             out_channels=config.data.channels[1],
         )
-        averaged = folder / "generator_ema.safetensors"
-        load_weights(generator, averaged if averaged.exists() else folder / "generator.safetensors")
+        load_weights(generator, generator_file(folder))
         encoder = build_reader(config)
         if encoder is not None:
             load_weights(encoder, folder / "encoder.safetensors")

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from limner.data import PairedDataset
 from limner.evaluation.evaluate import locate_weights
-from limner.evaluation.measure import measure
 from limner.evaluation.metrics import METRICS
 from limner.evaluation.sheet import sample_sheet
+from limner.evaluation.translating import measure_translations, output
 from limner.files import replacing
-from limner.inference import Translator, shown_source, to_bytes
+from limner.inference import Translator, shown_source
 from limner.objective import Objective
 from limner.training.held_out import held_out_losses
 from limner.training.state import State
@@ -38,7 +38,7 @@ class Samples:
         rows, names = [], []
         for index in _spread(len(self.dataset), SHEET_ROWS):
             pair = self.dataset[index]
-            picture = translator.of(pair)
+            picture = output(translator, pair)
             rows.append([shown_source(state.config, pair["source"]), picture, pair["target"]])
             names.append(pair["name"])
         sheet = sample_sheet(rows, titles=["source", "output", "target"], names=names)
@@ -70,13 +70,13 @@ class Validation:
     def __call__(self, state: State) -> dict[str, float]:
         """Return the value of each metric, and of each term of the losses as `val/g/l1`."""
         translator = _translator(state)
-        real, fake = [], []
-        for index in range(min(self.images, len(self.dataset))):
-            pair = self.dataset[index]
-            real.append(to_bytes(pair["target"]))
-            fake.append(to_bytes(translator.of(pair)))
-        scores = measure(
-            real, fake, metrics=self.metrics, weights=self.weights, device=state.fabric.device
+        scores = measure_translations(
+            translator,
+            self.dataset,
+            metrics=self.metrics,
+            images=self.images,
+            weights=self.weights,
+            device=state.fabric.device,
         )
         losses = held_out_losses(state, self.objective, self.dataset, images=self.images)
         return {**scores.values, **losses}

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
-from limner.files import write_text
+from limner.files import read_events, write_text
 
 
 class Listener(Protocol):
@@ -58,21 +58,6 @@ class JsonLog:
 def _json_safe(value: Any) -> Any:
     """JSON has no NaN and no infinity: say them as words."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def read_events(run: Path) -> list[dict[str, Any]]:
-    """Return the events of a run's log; a line torn by a crash, even within a letter, is passed."""
-    path = run / "log.jsonl"
-    text = path.read_bytes().decode("utf-8", errors="replace") if path.exists() else ""
-    events = []
-    for line in text.split("\n"):
-        try:
-            event = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(event, dict) and "event" in event:
-            events.append(event)
-    return events
 
 
 def forget_after(run: Path, step: int) -> None:

@@ -13,6 +13,15 @@ from limner.errors import CheckpointError
 
 # What wrappers put before every name: DataParallel and its kin, torch.compile.
 _WRAPPERS = ("module.", "_orig_mod.")
+# The first bytes of pictures, which people name by a slip.
+_PICTURES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n": "PNG",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+}
 
 
 def read_state(file: Path) -> dict[str, Tensor]:
@@ -28,8 +37,11 @@ def read_state(file: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{file} is not a file: name the other project's saved network")
     try:
         with file.open("rb") as stream:
-            # A safetensors file starts with the length of its header, eight bytes, and the header.
-            is_safetensors = stream.read(9)[8:] == b"{"
+            head = stream.read(16)
+        # A safetensors file starts with the length of its header, eight bytes, and the header.
+        is_safetensors = head[8:9] == b"{"
+        if not is_safetensors:
+            _refuse_pictures(file, head)
         loaded = load_file(file) if is_safetensors else _load_pickle(file)
     except CheckpointError:
         raise
@@ -52,6 +64,17 @@ def read_state(file: Path) -> dict[str, Tensor]:
     while prefix := next((p for p in _WRAPPERS if all(n.startswith(p) for n in state)), None):
         state = {name.removeprefix(prefix): value for name, value in state.items()}
     return state
+
+
+def _refuse_pictures(file: Path, head: bytes) -> None:
+    """Raise where the first bytes are a picture's: what follows them may look like a pickle."""
+    kind = next((kind for start, kind in _PICTURES.items() if head.startswith(start)), None)
+    if kind is None and head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        kind = "WebP"
+    if kind is not None:
+        raise CheckpointError(
+            f"{file} is a {kind} picture, not a checkpoint: name the other project's saved network"
+        )
 
 
 def _load_pickle(file: Path) -> object:

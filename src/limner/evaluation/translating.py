@@ -1,0 +1,58 @@
+"""Pairs translated and measured in memory: the validation of a training.
+
+`limner evaluate` measures the files that it writes, this the same 8-bit pictures before they are
+files; generator, seed, order and metrics are the same, and so are the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from limner.data import PairedDataset
+from limner.data.dataset import Sample
+from limner.evaluation.measure import SEED, measure
+from limner.evaluation.metrics import METRICS, Scores, chosen
+from limner.inference import Translator, picture_suffix, to_bytes
+
+
+def output(translator: Translator, pair: Sample) -> Tensor:
+    """Return what a generator makes of a pair's source: float32 C x H x W on the CPU."""
+    return translator.of(pair)
+
+
+def measure_translations(
+    translator: Translator,
+    pairs: PairedDataset,
+    *,
+    metrics: Sequence[str],
+    images: int | None = None,
+    weights: Path | None = None,
+    device: str | torch.device = "cpu",
+    seed: int = SEED,
+) -> Scores:
+    """Return the scores of a generator's pictures of `pairs`, without a file being written.
+
+    Args:
+        translator: the generator; dropout, where it stays on, is drawn from `seed`.
+        pairs: sources and targets; the first `images` of them are measured.
+        metrics, weights, device, seed: as for `limner.evaluation.evaluate.evaluate`.
+    """
+    translator.seed = seed
+    count = min(len(pairs), images or len(pairs))
+    # The order in which a folder of these pictures is read: KID's subsets depend on it.
+    paired = any(METRICS[name].paired for name in chosen(metrics))
+    suffix = "" if paired else picture_suffix(translator.config.data.channels[1])
+    order = sorted(range(count), key=lambda index: pairs.pairs[index].name + suffix)
+    real, fake, names = [], [], []
+    for index in order:
+        pair = pairs[index]
+        real.append(to_bytes(pair["target"]))
+        fake.append(to_bytes(output(translator, pair)))
+        names.append(pair["name"])
+    return measure(
+        real, fake, metrics=metrics, weights=weights, device=device, seed=seed, names=names
+    )

@@ -1,0 +1,36 @@
+"""Runs of a few weights at step 0, and pairs for them: side by side, the target on the left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from lightning_fabric import Fabric
+from PIL import Image
+
+from limner.config import to_yaml, with_overrides
+from limner.files import write_text
+from limner.presets import preset
+from limner.training.checkpoint import save_checkpoint
+from limner.training.state import build_state, resolved
+
+
+def draw_data(root: Path, *, test: int) -> Path:
+    """Write a data set of two training and so many test pairs, 48 pixels a picture."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 2), ("test", test)):
+        (root / split).mkdir(parents=True)
+        for index in range(count):
+            pixels = rng.integers(0, 256, (8, 16, 3), dtype=np.uint8).repeat(6, 0).repeat(6, 1)
+            Image.fromarray(pixels).save(root / split / f"{index}.png")
+    return root
+
+
+def make_run(folder: Path, *settings: str) -> Path:
+    """Write a run at step 0 whose pictures are 32 pixels wide and high."""
+    small = ["data.size=32", "generator.width=4", "generator.depth=3"]
+    small += ["discriminators.0.layers=1", "data.direction=BtoA"]
+    config = resolved(with_overrides(preset("pix2pix-small"), [*small, *settings]))
+    write_text(folder / "config.yaml", to_yaml(config))
+    save_checkpoint(build_state(config, Fabric(accelerator="cpu", devices=1)), folder)
+    return folder

@@ -1,0 +1,92 @@
+"""What a training says of its held-out pairs is what `limner evaluate` says of the checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import small
+
+from limner.data import images_in
+from limner.evaluation.evaluate import evaluate
+from limner.evaluation.pictures import listed, matched
+from limner.evaluation.translating import measure_translations
+from limner.files import read_events
+from limner.inference import Translator, open_pairs
+from limner.training import train
+
+METRICS = ("l1", "psnr", "ssim")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve validation pairs, so that names and numbers sort apart: 10 before 2."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(3)
+    for split, count in (("train", 4), ("val", 12)):
+        (root / split).mkdir()
+        for index in range(count):
+            pixels = rng.integers(0, 256, (5, 10, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+            Image.fromarray(pixels).save(root / split / f"{index}.png")
+    return root
+
+
+@pytest.mark.parametrize("dropout", ["false", "true"])
+@pytest.mark.parametrize("ema", ["null", "0.5"])
+def test_the_last_validation_equals_the_evaluation(
+    data: Path, tmp_path: Path, dropout: str, ema: str
+) -> None:
+    config = small(
+        f"data.root={str(data)!r}",
+        *("data.size=64", "data.load_size=66", "generator.depth=6"),  # the least with dropout
+        *("training.steps=2", f"training.ema={ema}", f"inference.dropout={dropout}"),
+        *("validation.every=1", f"validation.metrics=[{', '.join(METRICS)}]"),
+    )
+    run = tmp_path / "run"
+    train(config, out=run, cache_folder=tmp_path / "cache")
+    told = [event for event in read_events(run) if event["event"] == "validation"][-1]
+    measured = evaluate(run, data, split="val", metrics=METRICS)["scores"]["values"]
+    assert {name: told[name] for name in METRICS} == measured
+
+
+def test_pictures_are_measured_in_the_order_of_their_files(data: Path, tmp_path: Path) -> None:
+    config = small(f"data.root={str(data)!r}", "training.steps=1")
+    run = tmp_path / "run"
+    train(config, out=run, cache_folder=tmp_path / "cache")
+    translator = Translator.load(run)
+    pairs = open_pairs(translator.config, data, "val")
+    scores = measure_translations(translator, pairs, metrics=["l1"])
+    results = evaluate(run, data, split="val", metrics=["l1"])
+    assert list(scores.names) == results["names"] == sorted(p.stem for p in images_in(data / "val"))
+    assert scores.per_image == results["scores"]["per_image"]
+    fewer = measure_translations(translator, pairs, metrics=["l1"], images=3)
+    assert fewer.names == ("0", "1", "2")
+
+
+@pytest.mark.parametrize("metrics", [["l1", "kid"], ["kid"]])
+def test_sets_are_measured_in_the_order_in_which_a_folder_is_read(
+    metrics: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KID draws its subsets by place; by name `a` comes before `a-b`, by file after it."""
+    for split in ("train", "val"):
+        (tmp_path / "data" / split).mkdir(parents=True)
+        for name in ("a", "a-b", "c"):
+            Image.new("RGB", (80, 40)).save(tmp_path / "data" / split / f"{name}.png")
+    run = tmp_path / "run"
+    config = small(f"data.root={str(tmp_path / 'data')!r}", "training.steps=1")
+    train(config, out=run, cache_folder=tmp_path / "cache")
+    translator = Translator.load(run)
+    evaluate(run, tmp_path / "data", split="val", metrics=["l1"])
+    folder = run / "evaluation" / "val" / "images"
+    read = [path.stem for path in listed(folder)]
+    if "l1" in metrics:
+        read = [a.stem for a, _ in matched(listed(folder), listed(folder))]
+    seen: list[str] = []
+    monkeypatch.setattr(
+        "limner.evaluation.translating.measure", lambda *_, names, **__: seen.extend(names)
+    )
+    pairs = open_pairs(translator.config, tmp_path / "data", "val")
+    measure_translations(translator, pairs, metrics=metrics)
+    assert seen == read
