@@ -129,13 +129,15 @@ def import_run(
 
     - `limner import latest_net_G.pth --from junyanz --out runs/facades --option netG=unet_256`
     - `limner import net_G.pth --from junyanz --out runs/day --discriminator net_D.pth`
+    - `limner import latest_net_G.pth --from SPADE --out runs/city --option label_nc=35 --option
+      aspect_ratio=2.0`
 
     Parameters
     ----------
     file
         The generator's weights.
     project
-        The project that wrote them: junyanz (pytorch-CycleGAN-and-pix2pix).
+        The project that wrote them: junyanz (pytorch-CycleGAN-and-pix2pix), pix2pixHD or SPADE.
     out
         The run's folder; new.
     discriminator

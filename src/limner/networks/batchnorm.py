@@ -17,13 +17,13 @@ class _SumOverProcesses(torch.autograd.Function):
     """Add up over processes; what each hands back as gradient is added up likewise."""
 
     @staticmethod
-    def forward(context: Any, value: Tensor) -> Tensor:
+    def forward(ctx: Any, value: Tensor) -> Tensor:
         total = value.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> Tensor:
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         return _summed(gradients[0].contiguous())
 
 

@@ -178,7 +178,8 @@ def _differing(state: dict[str, Tensor], project: str, role: str, architecture: 
         return ""
     true_role, shown = found
     if true_role != role:
-        return f"it holds a {true_role}; import it with role={true_role!r}"
+        article = "an" if true_role == "encoder" else "a"
+        return f"it holds {article} {true_role}; import it with role={true_role!r}"
     options = find(project).complete(role, architecture)
     wrong = {name: value for name, value in shown.items() if options[name] != value}
     if not wrong:

@@ -92,7 +92,8 @@ def _detected(file: Path, project: str, role: str) -> dict[str, Any]:
     if found is None:
         return {}
     if found[0] != role:
-        raise CheckpointError(f"{file} holds a {found[0]} where a {role} was expected")
+        article = "an" if found[0] == "encoder" else "a"
+        raise CheckpointError(f"{file} holds {article} {found[0]} where a {role} was expected")
     return found[1]
 
 

@@ -1,0 +1,111 @@
+"""The settings of pix2pixHD's and SPADE's networks: each builds its network, or says why not."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import BaseModel
+
+from limner.config import Config, read_config, to_yaml, with_overrides
+from limner.config.networks import DiscriminatorSettings, EncoderSettings, GeneratorSettings
+from limner.config.spade import UPSAMPLINGS
+from limner.errors import ConfigError
+from limner.networks import (
+    DISCRIMINATORS,
+    ENCODERS,
+    GENERATORS,
+    NORMS,
+    make_discriminator,
+    make_encoder,
+    make_generator,
+)
+from limner.networks.spade import DOUBLINGS, PLAIN_NORMS
+from limner.presets import preset
+from limner.training.state import resolved
+
+BEGINNING = {"init", "init_gain"}
+
+
+def sections(union: object) -> dict[str, type[BaseModel]]:
+    """Return the alternatives of a section by their names."""
+    alternatives = union.__args__[0].__args__  # type: ignore[attr-defined]
+    return {model.model_fields["name"].annotation.__args__[0]: model for model in alternatives}
+
+
+def with_section(*overrides: str) -> Config:
+    return with_overrides(preset("pix2pix"), overrides)
+
+
+@pytest.mark.parametrize(
+    ("union", "networks", "make"),
+    [
+        (GeneratorSettings, GENERATORS, make_generator),
+        (DiscriminatorSettings, DISCRIMINATORS, make_discriminator),
+        (EncoderSettings, ENCODERS, make_encoder),
+    ],
+)
+def test_every_network_has_settings_that_build_it(union, networks: dict, make) -> None:
+    found = sections(union)
+    assert found.keys() == networks.keys()
+    for name, model in found.items():
+        section = model(name=name, width=2)
+        keywords = section.model_dump(exclude={"conditional", *BEGINNING})
+        if name == "unet":
+            keywords["depth"] = 2
+        make(**keywords, in_channels=3)
+
+
+def test_words_of_settings_are_those_of_the_networks() -> None:
+    multiscale = sections(DiscriminatorSettings)["multiscale"]
+    assert set(multiscale.model_fields["norm"].annotation.__args__) == set(NORMS)  # type: ignore[union-attr]
+    spade = sections(GeneratorSettings)["spade"]
+    assert set(spade.model_fields["norm"].annotation.__args__) == set(PLAIN_NORMS)  # type: ignore[union-attr]
+    assert {name: sum(doubled) for name, doubled in DOUBLINGS.items()} == UPSAMPLINGS
+
+
+def test_multiples_of_settings_are_those_of_the_networks() -> None:
+    for overrides in (
+        ["generator.name=pix2pixhd", "generator.downs=3"],
+        ["generator.name=pix2pixhd-local", "generator.downs=2", "generator.enhancers=2"],
+        ["generator.name=spade", "generator.upsampling=more"],
+        ["generator.name=resnet"],
+    ):
+        section = with_section(*overrides, "generator.width=1").generator
+        network = make_generator(**section.model_dump(exclude=BEGINNING))
+        assert network.multiple == section.multiple
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.size=[96,120]", "generator.name=spade"], "does not divide by 32"),
+        (["data.size=[64,96]", "generator.name=pix2pixhd-local", "generator.downs=5"],
+         "does not divide by 64"),
+        (["data.size=264", "generator.name=resnet", "data.labels={}", "encoder={name: features}"],
+         "does not divide by 16"),
+        (["generator.name=spade", "encoder={name: spade-encoder}"],
+         "encoder.latent=256 is not what the generator takes, 0: give a generator named spade"),
+        (["encoder={name: spade-encoder}"], "encoder.latent=256 is not what"),
+        (["encoder={name: spade-encode}"], "did you mean 'spade-encoder'"),
+        (["generator={name: spade, norm: group}"], "generator.norm='group'"),
+        (["generator={name: spade, blocks: 3}"], "generator.blocks"),
+    ],
+)  # fmt: skip
+def test_contradictions_are_told(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        with_section(*overrides)
+    assert message in str(caught.value)
+
+
+def test_a_style_code_begins_pictures_of_the_training_size(tmp_path) -> None:
+    config = with_section(
+        "data.size=[64,96]", "generator={name: spade, latent: 8}",
+        "encoder={name: spade-encoder, latent: 8, layers: 3}",
+    )  # fmt: skip
+    config = resolved(config)
+    assert config.generator.model_dump()["size"] == (64, 96)
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert read_config(tmp_path / "config.yaml") == config
+
+
+def test_settings_without_an_encoder_are_as_before() -> None:
+    assert preset("pix2pix").encoder is None
