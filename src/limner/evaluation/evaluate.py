@@ -131,7 +131,8 @@ def _translate(
     rows, names = [], []
     for index in range(len(pairs)):
         pair = pairs[index]
-        picture, source = output(translator, pair), shown_source(translator.config, pair["source"])
+        picture = output(translator, pair)
+        source = shown_source(translator.config, pair["source"])
         for kind, image in (
             ("source", source),
             ("target", pair["target"]),
