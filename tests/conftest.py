@@ -15,6 +15,12 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+@pytest.fixture(autouse=True)
+def _no_kept_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the user's cache of features alone; tests of the cache switch it on for themselves."""
+    monkeypatch.setenv("LIMNER_FEATURE_CACHE", "off")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Return the folder of real data, weights and golden files; skip where it is absent."""

@@ -1,4 +1,4 @@
-"""Losses: pure functions on logits and images, each with its equation.
+"""Losses: pure functions on logits, features and images, each with its equation.
 
 Logits are tensors of any shape, one number a patch; every loss is a mean over all of them, so
 that the number of patches does not weigh. Numbers of lower precision than float32 are raised to
@@ -7,7 +7,7 @@ it first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -159,6 +159,68 @@ def l1(fake: Tensor, real: Tensor) -> Tensor:
 def l2(fake: Tensor, real: Tensor) -> Tensor:
     """(G(x) - y)^2, the mean over all values: Pathak et al. 2016, equation 1, on whole images."""
     return F.mse_loss(_raised(fake), _raised(real))
+
+
+def feature_matching(fake: Sequence[Sequence[Tensor]], real: Sequence[Sequence[Tensor]]) -> Tensor:
+    """1/K sum over scales k of 4/T sum over layers i of |D_ki(x, G(x)) - D_ki(x, y)|.
+
+    Wang et al. 2018 (pix2pixHD), equation 4, with the factors of its code and of SPADE's: the mean
+    over the K scales, and 4/T for T inner layers (T is the discriminator's strided layers + 1), so
+    that a deeper discriminator weighs the same. Gradients flow to `fake` alone.
+
+    Args:
+        fake, real: scales, then layers, N x ...; what a discriminator returns. The last of each
+            scale, the logits, is left out.
+    """
+    scales = []
+    for scale, (made, true) in enumerate(zip(fake, real, strict=True)):
+        if len(made) < 2:
+            raise ConfigError(
+                f"objective.feature_matching needs inner layers, and scale {scale} of a "
+                "discriminator has none: set it to 0, or another discriminator"
+            )
+        layers = [l1(f, r.detach()) for f, r in zip(made[:-1], true[:-1], strict=True)]
+        scales.append(4 * torch.stack(layers).mean())
+    return torch.stack(scales).mean()
+
+
+def perceptual(fake: Sequence[Tensor], real: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Sum over layers i of w_i |F_i(G(x)) - F_i(y)|: Wang et al. 2018, section 3.3, its last lines.
+
+    F are the features of a fixed classifier; each difference is a mean over all values, so that w
+    are the 1/M_i of that paper. Gradients flow to `fake` alone.
+    """
+    terms = [
+        weight * l1(made, true.detach())
+        for made, true, weight in zip(fake, real, weights, strict=True)
+    ]
+    return torch.stack(terms).sum()
+
+
+def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:
+    """-1/2 sum (1 + log s^2 - m^2 - s^2): Kingma and Welling 2014, appendix B.
+
+    The divergence of N(m, s^2) from N(0, 1), summed over the N x L latent values of a sample and
+    averaged over samples. (SPADE's code sums over the samples of a device, so that its weight
+    grows with the batch.)
+    """
+    mean, logvar = _raised(mean), _raised(logvar)
+    return -0.5 * (1 + logvar - mean.square() - logvar.exp()).flatten(1).sum(dim=1).mean()
+
+
+def r1(discriminator: Callable[[Tensor], Sequence[Tensor]], real: Tensor) -> list[Tensor]:
+    """Return 1/2 ||grad D(y)||^2 of each scale: Mescheder et al. 2018, equation 9, without gamma.
+
+    `discriminator` takes pictures N x C x H x W to each scale's logits, N x ...; D is the mean of
+    a sample's logits, as in `gradient_penalty`. Gradients flow to the discriminator's weights.
+    """
+    real = real.detach().requires_grad_()
+    penalties = []
+    for logits in discriminator(real):
+        value = _raised(logits).reshape(len(real), -1).mean(dim=1).sum()
+        (slope,) = torch.autograd.grad(value, real, create_graph=True)
+        penalties.append(0.5 * _raised(slope).square().flatten(1).sum(dim=1).mean())
+    return penalties
 
 
 @torch.no_grad()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import drawn
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from limner.errors import ConfigError, DataError, WeightsError
+from limner.evaluation.extraction import extract
 from limner.evaluation.features import (
     PREPARATIONS,
     InceptionExtractor,
     VGG16Extractor,
-    extract,
     stacks,
 )
 from limner.evaluation.inception import FIDInception
@@ -73,13 +75,12 @@ def test_inception_features_do_not_depend_on_the_batch_size(
 def test_images_are_read_once_in_order_and_progress_is_told(
     images: list[Tensor], vgg: VGG16Extractor
 ) -> None:
-    lazy = Lazy(images)
+    lazy = Lazy(4 * images)
     counts: list[int] = []
     both = extract({"one": vgg, "two": vgg}, lazy, batch_size=2, advance=counts.append)
     assert torch.equal(both["one"], both["two"])
-    assert lazy.asked == [0, 1, 2, 3, 4]
-    assert sum(counts) == 5
-    assert len(counts) > 2
+    assert lazy.asked == list(range(20))
+    assert counts == [8, 8, 4]
 
 
 def test_a_batch_is_read_only_when_its_turn_comes(images: list[Tensor]) -> None:
@@ -104,6 +105,24 @@ def test_preparations_leave_an_image_of_the_networks_size_in_place() -> None:
     x = drawn.image(1, height=299, width=299)[None]
     assert torch.allclose(PREPARATIONS["pytorch-fid"](x), x.float() / 127.5 - 1, atol=1e-6)
     assert torch.equal(PREPARATIONS["torch-fidelity"](x), x.float() / 128 - 1)
+
+
+def test_the_clean_resizing_is_pillows_on_float_channels_and_keeps_fractions() -> None:
+    x = drawn.image(4, height=50, width=700)[None]
+    levels = PREPARATIONS["clean-fid"](x)[0] * 128 + 128
+    for channel in range(3):
+        picture = Image.fromarray(x[0, channel].float().numpy())
+        expected = np.asarray(picture.resize((299, 299), Image.Resampling.BICUBIC)).clip(0, 255)
+        assert np.allclose(levels[channel].numpy(), expected, atol=2e-5)
+    assert (levels - levels.round()).abs().max() > 0.4  # levels are not rounded
+    assert 0 <= levels.min() < levels.max() <= 255  # bicubic's overshoot is cut off
+    # Shrinking takes all pixels into account, pytorch-fid's resizing only the nearest.
+    stripes = torch.zeros(1, 3, 40, 1196, dtype=torch.uint8)
+    stripes[..., ::2] = 200
+    clean, plain = (PREPARATIONS[name](stripes) for name in ("clean-fid", "pytorch-fid"))
+    assert clean[0, 0, 0, 5:-5].std() < 0.01
+    assert clean[0, 0, 0, 100].item() == pytest.approx((100 - 128) / 128, abs=0.01)
+    assert plain.shape == clean.shape
 
 
 def test_the_corner_resizing_is_bilinear_between_upper_left_corners() -> None:
@@ -133,7 +152,7 @@ def test_inception_loads_strictly(inception_state: dict[str, Tensor]) -> None:
 
 
 def test_wrong_use_is_refused(inception_state: dict[str, Tensor], vgg: VGG16Extractor) -> None:
-    with pytest.raises(ConfigError, match="known are pytorch-fid, torch-fidelity"):
+    with pytest.raises(ConfigError, match="known are clean-fid, pytorch-fid, torch-fidelity"):
         InceptionExtractor(inception_state, preparation="clean")
     with pytest.raises(ConfigError, match="batch_size is 0"):
         extract({"v": vgg}, [drawn.image(1)], batch_size=0)

@@ -17,7 +17,8 @@ from torch import Tensor
 from limner.evaluation import similarity
 from limner.evaluation import weights as store
 from limner.evaluation.distances import frechet, kid
-from limner.evaluation.features import InceptionExtractor, extract
+from limner.evaluation.extraction import extract
+from limner.evaluation.features import InceptionExtractor
 from limner.evaluation.lpips import LPIPS
 from limner.evaluation.measure import measure
 

@@ -71,6 +71,17 @@ def test_the_border_of_label_maps_is_repeated() -> None:
     assert torch.equal(padded[:, :, 0], padded[:, :, left])
 
 
+def test_odd_sizes_reach_the_generator_with_their_border_repeated() -> None:
+    network = translator()
+    seen: list[torch.Tensor] = []
+    network.generator.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    network(ids(1, 12, 14))  # a multiple of 8 takes 2 rows on either side, 1 column
+    assert seen[0].shape[2:] == (16, 16)
+    assert torch.equal(seen[0][:, :, 0], seen[0][:, :, 2])
+    assert torch.equal(seen[0][:, :, 1], seen[0][:, :, 2])
+    assert torch.equal(seen[0][..., 15], seen[0][..., 14])
+
+
 def test_wrong_use_is_one_sentence() -> None:
     labels = translator("data.labels.edges=true")
     with pytest.raises(DataError, match="takes label maps, integers NxHxW: give class ids"):

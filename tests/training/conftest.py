@@ -38,3 +38,22 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels = rng.integers(0, 256, (5, 10, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
             Image.fromarray(pixels).save(root / split / f"{index}.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Label maps (0 to 3 and 9) with instances and photos, in pix2pixHD's folders, 64 x 32."""
+    root = tmp_path_factory.mktemp("labelled")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 6), ("val", 2)):
+        for kind in ("label", "inst", "img"):
+            (root / f"{split}_{kind}").mkdir()
+        for index in range(count):
+            ids = rng.choice([0, 1, 2, 3, 9], (4, 8)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+            photo = rng.integers(0, 256, (32, 64, 3), dtype=np.uint8)
+            Image.fromarray(ids).save(root / f"{split}_label" / f"{index}.png")
+            Image.fromarray(ids.astype(np.uint16) * 1000).save(
+                root / f"{split}_inst" / f"{index}.png"
+            )
+            Image.fromarray(photo).save(root / f"{split}_img" / f"{index}.png")
+    return root

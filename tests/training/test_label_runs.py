@@ -56,9 +56,6 @@ def test_a_run_on_label_maps_derives_resumes_and_is_measured(streets: Path, tmp_
     assert settled.data.labels is not None
     assert settled.expansion == {"classes": 4, "void": 255, "edges": True}
     assert settled.source_channels == 6
-    assert weights(whole)[
-        "down.0.weight" if "down.0.weight" in weights(whole) else next(iter(weights(whole)))
-    ].numel()
 
     train(config(streets, "training.steps=2"), out=halves, cache_folder=cache)
     train(config(streets), out=halves, resume=True, allow=("training.steps",), cache_folder=cache)
@@ -76,7 +73,7 @@ def test_a_run_on_label_maps_derives_resumes_and_is_measured(streets: Path, tmp_
 
 def test_wrong_data_stops_before_a_run_exists(streets: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with pytest.raises(DataError, match=r"holds the value 3 in \d+ pixels, .* classes"):
+    with pytest.raises(DataError, match=r"0\.png holds the value 3 in \d+ pixels"):
         train(config(streets, "data.labels.classes=3"), out=out, cache_folder=tmp_path)
     with pytest.raises(DataError, match="is a colour image, and nothing says"):
         train(config(streets, "data.direction=BtoA"), out=out, cache_folder=tmp_path)

@@ -18,6 +18,9 @@ def translate(
     size: str = "trained",
     side: Literal["left", "right"] | None = None,
     instances: Path | None = None,
+    style: Path | None = None,
+    samples: int | None = None,
+    seed: int = 0,
     checkpoint: str = "best",
     overwrite: Annotated[bool, Parameter(negative=())] = False,
     device: Device = "auto",
@@ -34,6 +37,8 @@ def translate(
     - `limner translate runs/facades a.png "more/*.png" --out photos --size original`
     - `limner translate runs/facades facades/test --side right --out photos`
     - `limner translate runs/city cityscapes/test_label --out photos`
+    - `limner translate runs/vae labels/ --out dusk --style evening.jpg`
+    - `limner translate runs/vae labels/ --out many --samples 5`
 
     Parameters
     ----------
@@ -50,21 +55,55 @@ def translate(
     instances
         Folder of instance maps, for a run that draws their edges; those beside the label maps
         (`test_inst` by `test_label`) are found without it.
+    style
+        A picture whose style the results take, for a run with an encoder (`spade-vae`).
+    samples
+        So many results for each input, in drawn styles: NAME_1.png, NAME_2.png ...
+    seed
+        Decides the drawn styles.
     checkpoint
         best, newest or a step.
     overwrite
         Replace results that exist.
     """
     from limner.cli.progress import progress
-    from limner.inference import Translator, picture_suffix, plan_translation, translate_file
+    from limner.inference import (
+        Translator,
+        check_style,
+        draw_codes,
+        latent_of,
+        picture_suffix,
+        plan_translation,
+        read_style,
+        translate_file,
+    )
 
-    translator = Translator.load(run, checkpoint=checkpoint, device=pick_device(device))
-    suffix = picture_suffix(translator.config.data.channels[1])
-    labels = translator.config.data.labels is not None
-    tasks = plan_translation(inputs, out=out, suffix=suffix, overwrite=overwrite, labels=labels)
+    device = pick_device(device)
+    translator = Translator.load(run, checkpoint=checkpoint, device=device, seed=seed)
+    config = translator.config
+    check_style(config, style=style is not None, samples=samples is not None)
+    tasks = plan_translation(
+        inputs,
+        out=out,
+        suffix=picture_suffix(config.data.channels[1]),
+        overwrite=overwrite,
+        labels=config.data.labels is not None,
+        samples=samples,
+    )
+    told = None if style is None else read_style(config, style)
+    codes = None if samples is None else draw_codes(samples, latent_of(config), seed=seed)
     with progress("translating", len(tasks)) as advance:
-        for source, result in tasks:
-            translate_file(translator, source, result, size=size, side=side, instances=instances)
+        for number, (source, result) in enumerate(tasks):
+            translate_file(
+                translator,
+                source,
+                result,
+                size=size,
+                side=side,
+                instances=instances,
+                style=told,
+                code=None if codes is None else codes[number % len(codes)][None],
+            )
             advance()
     if json:
         print_json([{"input": source, "output": result} for source, result in tasks])

@@ -16,6 +16,7 @@ def train(
     out: Path,
     preset: str | None = None,
     overrides: Overrides = None,
+    start: Annotated[Path | None, Parameter(name="--from")] = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     allow: Annotated[list[str] | None, Parameter(negative=())] = None,
     accelerator: str = "auto",
@@ -33,6 +34,7 @@ def train(
 
     - `limner train facades --out runs/facades --preset pix2pix --set data.direction=BtoA`
     - `limner train facades --out runs/facades --resume`
+    - `limner train cityscapes --out runs/fine --preset pix2pixhd --from runs/global`
     - `torchrun --nproc-per-node=2 -m limner train facades --out runs/two --preset pix2pix`
 
     Parameters
@@ -43,6 +45,8 @@ def train(
         The run's folder.
     preset
         Where the settings begin: `limner presets` lists them. A resumed run keeps its own.
+    start
+        A run of the global generator that pix2pixHD's enhancers begin around.
     resume
         Go on from the run's newest checkpoint; start where there is none yet.
     allow
@@ -66,7 +70,8 @@ def train(
         raise ConfigError(f"{out} holds no run to resume: give --preset to start one")
     else:
         config = named(preset or "pix2pix")
-    config = with_overrides(config, [*(overrides or []), f"data.root={str(data)!r}"])
+    given = [] if start is None else [f"training.start_from={str(start)!r}"]
+    config = with_overrides(config, [*(overrides or []), *given, f"data.root={str(data)!r}"])
     try:
         state = run_training(
             config,
@@ -132,4 +137,4 @@ def presets(
         print_json({known: about(known).splitlines()[0] for known in PRESETS})
     else:
         for known in PRESETS:
-            print(f"{known:<16}{about(known).splitlines()[0]}")
+            print(f"{known:<18}{about(known).splitlines()[0]}")

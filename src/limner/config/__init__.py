@@ -27,6 +27,7 @@ from limner.config.networks import (
 )
 from limner.config.objective import ObjectiveSettings
 from limner.config.overrides import Known, apply_overrides, explain, known_keys
+from limner.config.together import check_coarse_to_fine, check_features, check_objective
 from limner.config.training import InferenceSettings, TrainingSettings, ValidationSettings
 from limner.errors import ConfigError
 
@@ -87,6 +88,12 @@ class Config(Section):
         return self.data.channels[0] if labels is None else labels.channels
 
     @property
+    def input_channels(self) -> int:
+        """Channels of a generator's input: the source's, and the features that an encoder adds."""
+        features = self.encoder.features if isinstance(self.encoder, FeatureEncoderSettings) else 0
+        return self.source_channels + features
+
+    @property
     def expansion(self) -> dict[str, Any]:
         """The keywords of `limner.data.network_input`: none where sources are pictures."""
         return {} if self.data.labels is None else self.data.labels.expansion
@@ -94,7 +101,8 @@ class Config(Section):
     @property
     def uses_instances(self) -> bool:
         """Whether samples carry instance maps beside their label maps."""
-        return self.data.labels is not None and bool(self.data.labels.edges)
+        labels, features = self.data.labels, isinstance(self.encoder, FeatureEncoderSettings)
+        return labels is not None and (bool(labels.edges) or features)
 
     @model_validator(mode="after")
     def _contradictions(self) -> Config:
@@ -105,10 +113,14 @@ class Config(Section):
                 f"data.load_size={list(load)} is smaller than data.size={[height, width]}, which "
                 "is cropped from it: raise data.load_size or set data.mode=resize"
             )
-        if not (self.discriminators or self.objective.l1 or self.objective.l2):
-            raise ValueError(
-                "nothing to learn from: give a discriminator, or a weight to objective.l1 or .l2"
-            )
+        check_objective(
+            self.objective,
+            self.encoder,
+            discriminators=len(self.discriminators),
+            target_channels=self.data.channels[1],
+        )
+        check_features(self.encoder, self.data.labels)
+        check_coarse_to_fine(self.training, self.generator)
         if self.validation.best and self.validation.best not in self.validation.metrics:
             raise ValueError(
                 f"validation.best={self.validation.best} is not among validation.metrics: add it"

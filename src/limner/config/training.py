@@ -20,6 +20,14 @@ class TrainingSettings(Section):
     """Pairs a forward pass, for each process."""
     accumulate: PositiveInt = 1
     """Forward passes whose gradients make one step."""
+    discriminator_updates: PositiveInt = 1
+    """Updates of the discriminators in a step, on the same pairs with noise drawn anew."""
+    generator_updates: PositiveInt = 1
+    """Updates of the generator in a step, on the same pairs with noise drawn anew."""
+    start_from: str | None = None
+    """A run whose global generator the enhancers of pix2pixhd-local begin around."""
+    fix_global: Weight = 0.0
+    """Epochs in which only the outermost enhancer of pix2pixhd-local learns."""
     optimizer: Literal["adam", "adamw", "radam"] = "adam"
     """The optimiser of every network."""
     lr: Annotated[float, Field(gt=0)] = 2e-4

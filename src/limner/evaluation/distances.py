@@ -33,7 +33,7 @@ def gaussian(features: Features, *, what: str = "the set") -> Gaussian:
     their QR decomposition, which unlike the covariance keeps the small directions exact. Raises
     `DataError` for fewer than two samples and for values that are not finite.
     """
-    x = _matrix(features, what)
+    x = matrix(features, what)
     mean = x.mean(dim=0)
     factor = (x - mean) / (len(x) - 1) ** 0.5
     if len(factor) > factor.shape[1]:
@@ -68,6 +68,41 @@ def frechet(real: Features, fake: Features) -> float:
     return frechet_between(gaussian(real, what="real"), gaussian(fake, what="fake"))
 
 
+def infinity_sizes(real: int, fake: int, *, points: int = 15) -> list[int]:
+    """Return the set sizes of `frechet_infinity`: evenly spaced up to the smaller set.
+
+    The least is a tenth of it, as in the paper, but not below 50 images or half the set.
+    """
+    most = min(real, fake)
+    least = max(2, most // 10, min(50, most // 2))
+    return sorted({round(float(n)) for n in np.linspace(least, most, points)})
+
+
+def frechet_infinity(real: Features, fake: Features, *, seed: int, points: int = 15) -> float:
+    """Return the Fréchet distance extrapolated to endless sets.
+
+    Chong and Forsyth 2020 (arXiv:1911.07023), section 4: the distance's bias is about
+    proportional to 1 / N, so the distances of random subsets of `infinity_sizes` images are fitted
+    by a line in 1 / N, and its value at 0 is returned. Here subsets are drawn from both sets, not
+    from the fakes alone, since the real set is small too. The line may end below zero where the
+    true distance is near it. Raises `DataError` for fewer than 4 images.
+    """
+    x, y = matrix(real, "real"), matrix(fake, "fake")
+    if min(len(x), len(y)) < 4:
+        raise DataError(
+            f"fid-inf and fd-vgg16-inf extrapolate over set sizes and need at least 4 images of "
+            f"each, not {min(len(x), len(y))}: leave them out"
+        )
+    rng = np.random.RandomState(seed)
+    sizes = infinity_sizes(len(x), len(y), points=points)
+    values = [
+        frechet(*(points[rng.choice(len(points), size, replace=False)] for points in (x, y)))
+        for size in sizes
+    ]
+    _, intercept = np.polyfit(1 / np.array(sizes, dtype=float), np.array(values), 1)
+    return float(intercept)
+
+
 def kid_subset_size(real: int, fake: int, wanted: int) -> int:
     """Return the images in a subset: `wanted`, or half the smaller set where that is smaller.
 
@@ -94,7 +129,7 @@ def kid(
     Estimator, draws and the default seed are torch-fidelity's, so where a set has no fewer images
     than `subset_size` the figures are its figures. Raises `DataError`.
     """
-    x, y = _matrix(real, "real"), _matrix(fake, "fake")
+    x, y = matrix(real, "real"), matrix(fake, "fake")
     if x.shape[1] != y.shape[1]:
         raise DataError(
             f"features of {x.shape[1]} and {y.shape[1]} dimensions cannot be compared: "
@@ -142,7 +177,8 @@ def _marks(picks: Tensor, count: int) -> Tensor:
     return torch.zeros(len(picks), count, dtype=torch.float64).scatter_(1, picks, 1.0)
 
 
-def _matrix(features: Features, what: str) -> Tensor:
+def matrix(features: Features, what: str) -> Tensor:
+    """Return features as a float64 N x D tensor on the CPU; `DataError` where they are none."""
     x = torch.as_tensor(features).detach().to("cpu", torch.float64)
     if x.ndim != 2:
         raise DataError(f"features of {what} must be N x D, not of shape {tuple(x.shape)}")

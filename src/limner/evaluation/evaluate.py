@@ -20,7 +20,6 @@ from limner.evaluation.provenance import earlier, pictures_digest, provenance
 from limner.evaluation.segmentation.results import others_than_seg, with_segmentation
 from limner.evaluation.segmentation.scoring import Segmentation, check_alignment
 from limner.evaluation.sheet import wide_sheet
-from limner.evaluation.translating import output
 from limner.files import replacing, write_text
 from limner.inference import Translator, open_pairs, picture_suffix, shown_source, write_picture
 
@@ -148,8 +147,7 @@ def _translate(
     rows, names = [], []
     for index in range(len(pairs)):
         pair = pairs[index]
-        picture = output(translator, pair)
-        source = shown_source(translator.config, pair["source"])
+        picture, source = translator.of(pair), shown_source(translator.config, pair["source"])
         for kind, image in (
             ("source", source),
             ("target", pair["target"]),

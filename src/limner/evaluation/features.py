@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 from limner.errors import ConfigError, DataError, unknown_name
+from limner.evaluation.folding import folded
 from limner.evaluation.inception import SIZE, FIDInception
 from limner.evaluation.pictures import Images
 from limner.networks.vgg import VGGFeatures, imagenet_normalised
@@ -52,9 +56,25 @@ def _resized_by_corner(images: Tensor) -> Tensor:
     return (x - 128) / 128
 
 
+def _resized_cleanly(images: Tensor) -> Tensor:
+    """clean-fid's: Pillow's antialiased bicubic on float channels, clipped to levels, x / 128 - 1.
+
+    Parmar et al. 2022 (arXiv:2104.11222). Levels are not rounded after resizing. Pillow itself is
+    asked, since the figure is defined by what it does.
+    """
+    resized = np.empty((*images.shape[:2], SIZE, SIZE), dtype=np.float32)
+    for number, image in enumerate(images.float().cpu().numpy()):
+        for channel, levels in enumerate(image):
+            made = Image.fromarray(levels).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+            resized[number, channel] = np.asarray(made)
+    x = torch.from_numpy(resized.clip(0, 255)).to(images.device)
+    return (x - 128) / 128
+
+
 PREPARATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "pytorch-fid": _resized,
     "torch-fidelity": _resized_by_corner,
+    "clean-fid": _resized_cleanly,
 }
 """How images come to 299 x 299 and about [-1, 1]; figures are comparable only within one."""
 
@@ -78,10 +98,12 @@ class InceptionExtractor(nn.Module):
         self.preparation = f"resized to {SIZE}x{SIZE} as {preparation} does"
         self.network = FIDInception()
         self.network.load(state, origin=origin)
+        folded(self.network)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return N x 2048 features of uint8 images N x 3 x H x W of any size."""
-        return self.network(self._prepare(images))
+        x = self._prepare(images).contiguous(memory_format=torch.channels_last)
+        return self.network(x)
 
 
 class VGG16Extractor(nn.Module):
@@ -121,36 +143,11 @@ class Kind:
 
 EXTRACTORS: dict[str, Kind] = {
     "inception": Kind("inception", InceptionExtractor),
+    "inception-clean": Kind(
+        "inception", functools.partial(InceptionExtractor, preparation="clean-fid")
+    ),
     "vgg16": Kind("vgg16", VGG16Extractor),
 }
-
-
-def extract(
-    extractors: Mapping[str, Extractor],
-    images: Images,
-    *,
-    batch_size: int = 16,
-    device: torch.device | str = "cpu",
-    advance: Callable[[int], None] | None = None,
-) -> dict[str, Tensor]:
-    """Return the N x D float64 features (on the CPU) of each extractor, in one pass over `images`.
-
-    `images` are uint8 3 x H x W and may differ in size; they are read one batch at a time, and a
-    batch is split where the size changes. The features do not depend on `batch_size` but for
-    rounding. `advance` is told of every so many images done. The extractors must be on `device`.
-    """
-    found: dict[str, list[Tensor]] = {name: [] for name in extractors}
-    with exact(device):
-        for stack in stacks(images, batch_size):
-            batch = stack.to(device)
-            for name, extractor in extractors.items():
-                found[name].append(extractor(batch).cpu().double())
-            if advance is not None:
-                advance(len(batch))
-    return {
-        name: torch.cat(parts) if parts else torch.empty(0, extractors[name].dimensions)
-        for name, parts in found.items()
-    }
 
 
 def stacks(images: Images, batch_size: int) -> Iterator[Tensor]:

@@ -13,23 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from limner.errors import DataError
-from limner.evaluation import distances, similarity
+from limner.errors import ConfigError, DataError
+from limner.evaluation import featurecache, similarity
 from limner.evaluation import weights as store
-from limner.evaluation.features import EXTRACTORS, extract
+from limner.evaluation.bootstrap import mean_interval
+from limner.evaluation.features import EXTRACTORS
 from limner.evaluation.metrics import METRICS, Scores, check_counts, chosen
 from limner.evaluation.pairs import compare, judge
 from limner.evaluation.pictures import Coloured, Files, Images, Pictures, listed, matched
+from limner.evaluation.setfeatures import FeatureWork
+from limner.evaluation.setfigures import SEED, set_figure
 from limner.evaluation.weights import Progress
 
-__all__ = ["METRICS", "SEED", "Scores", "compare_folders", "measure"]
+__all__ = ["METRICS", "RESAMPLES", "SEED", "Scores", "compare_folders", "measure"]
 
-# torch-fidelity's, the seed too, so that KID draws the subsets that it draws
-KID_SUBSETS = 100
-KID_SUBSET_SIZE = 1000
-SEED = 2020
+RESAMPLES = 1000
+_DOING = "measuring"
 
 
 def measure(
@@ -44,14 +44,24 @@ def measure(
     names: Sequence[str] | None = None,
     download: bool = True,
     progress: Progress | None = None,
+    bootstrap: int = RESAMPLES,
+    processes: int = 1,
+    cache: bool = True,
 ) -> Scores:
     """Return the `metrics` of `fake` against `real`.
 
     `real` and `fake` are sequences of uint8 (or uint16) images C x H x W, read one batch at a
     time; paired metrics need them in the same order, number and sizes. `names` are the pairs',
     for messages and the report (numbers if not given). `weights` is a file or folder with
-    pretrained weights, see `weights.find`. `seed` draws KID's subsets. `progress` is called with
-    the images done, the images in all (each pass over a set counts) and what is being done.
+    pretrained weights, see `weights.find`. `seed` draws subsets and resamples. `progress` is called
+    with the images done, the images in all (each pass over a set counts) and what is being done.
+
+    `bootstrap` is the number of resamples behind each 95 % interval, 0 for none: under a second
+    for paired metrics, a few seconds for a distance. `processes` compute features beside each
+    other (see `extraction.extract`). `cache` keeps the features of the real images, when they are
+    files or a list, for the next time (see `featurecache`). On the CPU all figures are the same
+    to the last digit with any batch size, number of threads and of processes, and with or without
+    the cache.
 
     Raises `ConfigError` for an unknown metric, `WeightsError`, and `DataError` for images that
     cannot be measured. Weights are located and loaded before any image is read.
@@ -72,6 +82,9 @@ def measure(
         names=names,
         download=download,
         progress=progress,
+        bootstrap=bootstrap,
+        processes=processes,
+        cache=cache,
     )
 
 
@@ -86,6 +99,9 @@ def compare_folders(
     seed: int = SEED,
     download: bool = True,
     progress: Progress | None = None,
+    bootstrap: int = RESAMPLES,
+    processes: int = 1,
+    cache: bool = True,
 ) -> Scores:
     """Return the `metrics` of the images in the folder `fake` against those in `real`.
 
@@ -107,6 +123,9 @@ def compare_folders(
         names=[path.stem for path in right],
         download=download,
         progress=progress,
+        bootstrap=bootstrap,
+        processes=processes,
+        cache=cache,
     )
 
 
@@ -122,8 +141,13 @@ def _measure(
     names: Sequence[str],
     download: bool,
     progress: Progress | None,
+    bootstrap: int,
+    processes: int,
+    cache: bool,
 ) -> Scores:
     metrics = chosen(metrics)
+    if bootstrap < 0:
+        raise ConfigError(f"bootstrap is {bootstrap}: give a number of resamples, or 0 for none")
     paired = [name for name in metrics if METRICS[name].paired]
     apart = [name for name in metrics if not METRICS[name].paired]
     check_counts(metrics, real=len(real), fake=len(fake))
@@ -145,11 +169,11 @@ def _measure(
     total = len(real) * bool(paired) + (len(real) + len(fake)) * bool(apart)
     done = 0
 
-    def advance(count: int, what: str) -> None:
+    def advance(count: int) -> None:
         nonlocal done
         done += count
         if progress is not None:
-            progress(done, total, what)
+            progress(done, total, _DOING)
 
     per_image = compare(
         judges,
@@ -157,31 +181,32 @@ def _measure(
         fake,
         batch_size=batch_size,
         device=device,
-        advance=lambda n: advance(n, "comparing pairs"),
+        advance=advance,
     )
     values = {name: sum(each) / len(each) for name, each in per_image.items()}
     details: dict[str, dict[str, Any]] = {name: {"images": len(real)} for name in paired}
+    for name in paired if bootstrap else ():
+        interval = mean_interval(per_image[name], resamples=bootstrap, seed=seed)
+        how = f"bootstrap over images, {bootstrap} resamples"
+        details[name] |= {"interval": list(interval), "interval_method": how}
     if "psnr" in per_image:
         capped = sum(value >= similarity.PSNR_CAP for value in per_image["psnr"])
         details["psnr"] |= {"cap_db": similarity.PSNR_CAP, "capped_images": capped}
+    shas = {need: store.sha256(path) for need, path in paths.items()}
     if apart:
-        a, b = (
-            extract(
-                extractors,
-                Coloured(pictures),
-                batch_size=batch_size,
-                device=device,
-                advance=lambda n, what=what: advance(n, f"features of the {what} images"),
-            )
-            for pictures, what in ((real, "real"), (fake, "fake"))
-        )
+        work = FeatureWork(extractors, shas, batch_size, device, processes, advance)
+        a, remembered = work.features(Coloured(real), cache=cache and featurecache.switched_on())
+        b, _ = work.features(Coloured(fake), cache=False)
         for name in apart:
             kind = METRICS[name].extractor
-            values[name], details[name] = _distance(name, a[kind], b[kind], seed)
+            values[name], details[name] = set_figure(
+                name, a[kind], b[kind], seed=seed, bootstrap=bootstrap
+            )
             details[name]["preparation"] = extractors[kind].preparation
+            details[name]["reference_from_cache"] = kind in remembered
     for name in metrics:
         details[name]["weights"] = [
-            {"name": need, "file": paths[need].name, "sha256": store.sha256(paths[need])}
+            {"name": need, "file": paths[need].name, "sha256": shas[need]}
             for need in METRICS[name].weights
         ]
     details["run"] = {
@@ -197,34 +222,6 @@ def _measure(
         details=details,
         names=tuple(names) if paired else (),
     )
-
-
-def _distance(name: str, real: Tensor, fake: Tensor, seed: int) -> tuple[float, dict[str, Any]]:
-    """Return a distance between two feature sets and what it rests on."""
-    n, m, dimensions = len(real), len(fake), real.shape[1]
-    details: dict[str, Any] = {
-        "images": min(n, m),
-        "images_real": n,
-        "images_fake": m,
-        "dimensions": dimensions,
-    }
-    if name == "kid":
-        value, deviation = distances.kid(
-            real, fake, subsets=KID_SUBSETS, subset_size=KID_SUBSET_SIZE, seed=seed
-        )
-        details |= {
-            "std": deviation,
-            "subsets": KID_SUBSETS,
-            "subset_size": distances.kid_subset_size(n, m, KID_SUBSET_SIZE),
-            "seed": seed,
-        }
-        return value, details
-    if min(n, m) <= dimensions:
-        details["note"] = (
-            f"{min(n, m)} images for {dimensions} dimensions: exact, but biased upwards, so "
-            "compare it only with figures from as many images"
-        )
-    return distances.frechet(real, fake), details
 
 
 def _versions() -> dict[str, str]:

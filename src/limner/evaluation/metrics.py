@@ -30,16 +30,43 @@ class Metric:
 
 _LPIPS_ALEX = Metric("LPIPS 0.1 on AlexNet", "lower", ("alexnet", "lpips-alex"))
 
+
+def _on(extractor: str, weights: str, about: str, better: Literal["lower", "higher"]) -> Metric:
+    return Metric(about, better, (weights,), extractor)
+
+
+# Names without a network are on Inception's features, as the papers have them.
 METRICS: dict[str, Metric] = {
     "l1": Metric("mean absolute difference, levels scaled to [0, 1]", "lower"),
     "psnr": Metric("peak signal-to-noise ratio in dB, 100 at most", "higher"),
     "ssim": Metric("structural similarity, Gaussian window of 11 pixels", "higher"),
+    "ms-ssim": Metric("structural similarity over five scales, from 176 pixels on", "higher"),
+    "edge-f": Metric("F-score of Sobel edges within two pixels, Limner's own", "higher"),
     "lpips": _LPIPS_ALEX,
     "lpips-alex": _LPIPS_ALEX,
     "lpips-vgg": Metric("LPIPS 0.1 on VGG16", "lower", ("vgg16", "lpips-vgg")),
-    "fid": Metric("Fréchet inception distance", "lower", ("inception",), "inception"),
-    "kid": Metric("kernel inception distance", "lower", ("inception",), "inception"),
-    "fd-vgg16": Metric("Fréchet distance of VGG16 features", "lower", ("vgg16",), "vgg16"),
+    "dists": Metric("DISTS: structure and texture in VGG16's layers", "lower", ("vgg16", "dists")),
+    "fid": _on("inception", "inception", "Fréchet inception distance", "lower"),
+    "fid-clean": _on(
+        "inception-clean", "inception", "Fréchet inception distance, resized as clean-fid", "lower"
+    ),
+    "fid-inf": _on("inception", "inception", "FID extrapolated to endless sets", "lower"),
+    "kid": _on("inception", "inception", "kernel inception distance", "lower"),
+    "fd-vgg16": _on("vgg16", "vgg16", "Fréchet distance of VGG16 features", "lower"),
+    "fd-vgg16-inf": _on("vgg16", "vgg16", "fd-vgg16 extrapolated to endless sets", "lower"),
+    **{
+        f"{name}{suffix}": _on(extractor, extractor, f"{about}, {title} features", "higher")
+        for suffix, extractor, title in (
+            ("", "inception", "Inception"),
+            ("-vgg16", "vgg16", "VGG16"),
+        )
+        for name, about in (
+            ("precision", "part of the fakes within the real manifold"),
+            ("recall", "part of the reals within the fake manifold"),
+            ("density", "how densely reals surround the fakes"),
+            ("coverage", "part of the reals with a fake nearby"),
+        )
+    },
 }
 
 SEGMENTATION: dict[str, Metric] = {
@@ -59,6 +86,8 @@ class Scores:
     order of `names` (empty where no metric was paired). `details` says for each metric what it
     rests on (images, weights with their SHA-256, dimensions, resizing), and under `run` what holds
     for all: versions, device, sizes, and what was done to pictures so that they could be measured.
+    A metric's details hold `interval`, [low, high] of 95 %, and `interval_method` in words, where
+    intervals were asked for and there is one for it.
     """
 
     values: dict[str, float]

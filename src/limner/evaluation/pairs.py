@@ -10,6 +10,8 @@ from torch import Tensor
 
 from limner.errors import DataError
 from limner.evaluation import similarity
+from limner.evaluation.dists import DISTS
+from limner.evaluation.extraction import CHUNK, in_threads
 from limner.evaluation.features import exact, stacks
 from limner.evaluation.lpips import LPIPS
 from limner.evaluation.metrics import METRICS
@@ -22,6 +24,8 @@ _PIXELS: dict[str, Judge] = {
     "l1": similarity.l1,
     "psnr": similarity.psnr,
     "ssim": similarity.ssim,
+    "ms-ssim": similarity.ms_ssim,
+    "edge-f": similarity.edge_f,
 }
 
 
@@ -70,7 +74,7 @@ def judge(
     if metric in _PIXELS:
         return _PIXELS[metric]
     backbone, heads = METRICS[metric].weights
-    network = LPIPS(backbone=heads.removeprefix("lpips-"))
+    network = DISTS() if heads == "dists" else LPIPS(backbone=heads.removeprefix("lpips-"))
     network.load(
         states[backbone],
         states[heads],
@@ -78,6 +82,8 @@ def judge(
         heads_origin=str(paths[heads]),
     )
     network.eval().to(device)
+    if heads == "dists":
+        return lambda real, fake: network(real.float() / 255, fake.float() / 255)
     return lambda real, fake: network(real.float() / 127.5 - 1, fake.float() / 127.5 - 1)
 
 
@@ -92,15 +98,34 @@ def compare(
 ) -> dict[str, list[float]]:
     """Return the values of each judge, one for each pair in order, in one pass.
 
-    `advance` is told of every so many pairs done. Raises `DataError` for pairs of different size
+    On the CPU `CHUNK` pairs are compared at a time whatever `batch_size` is, each chunk by one
+    thread, so the values do not depend on either (see `extraction`). `advance` is told of every so
+    many pairs done. Raises `DataError` for pairs of different size
     and for pictures too small for a judge.
     """
     values: dict[str, list[float]] = {name: [] for name in judges}
+    if not judges:
+        return values
     pairs = Pairs(real, fake, coloured=any(METRICS[name].weights for name in judges))
-    with exact(device):
-        for stack in stacks(pairs, batch_size) if judges else ():
-            a, b = stack.to(device).unbind(dim=1)
-            for name, function in judges.items():
-                values[name] += function(a, b).tolist()
-            advance(len(stack))
+
+    def work(chunk: list[Tensor]) -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {name: [] for name in judges}
+        with exact(device):
+            for stack in stacks(chunk, len(chunk)):
+                a, b = stack.to(device).unbind(dim=1)
+                for name, function in judges.items():
+                    found[name] += function(a, b).tolist()
+        return found
+
+    on_cpu = torch.device(device).type == "cpu"
+    starts = range(0, len(pairs), CHUNK if on_cpu else batch_size)
+    parts = (
+        in_threads(work, pairs, starts)
+        if on_cpu
+        else (work([pairs[i] for i in range(s, min(s + batch_size, len(pairs)))]) for s in starts)
+    )
+    for part in parts:
+        for name, found in part.items():
+            values[name] += found
+        advance(len(next(iter(part.values()))))
     return values

@@ -65,6 +65,16 @@ class Pictures:
         """Remember that `what` was done to the picture at `index`."""
         self._done.setdefault(what, set()).add(index)
 
+    def seen(self) -> tuple[dict[int, str], dict[str, set[int]]]:
+        """Return what reading has found so far, for `remember` in another process or run."""
+        return dict(self._sizes), {what: set(indices) for what, indices in self._done.items()}
+
+    def remember(self, seen: tuple[dict[int, str], dict[str, set[int]]]) -> None:
+        """Take over what was found where the pictures were read."""
+        self._sizes |= seen[0]
+        for what, indices in seen[1].items():
+            self._done.setdefault(what, set()).update(indices)
+
     @property
     def done(self) -> dict[str, int]:
         """The number of pictures for each thing that was done to some."""
@@ -92,8 +102,8 @@ class Coloured:
             return image.expand(3, -1, -1)
         if image.shape[0] != 3:
             raise DataError(
-                f"{self.pictures.names[index]} has {image.shape[0]} channels: lpips, fid, kid and "
-                "fd-vgg16 read 1 or 3, so leave them out of the metrics"
+                f"{self.pictures.names[index]} has {image.shape[0]} channels: lpips, dists and all "
+                "distances between sets (fid, kid, ...) read 1 or 3, so leave them out"
             )
         return image
 

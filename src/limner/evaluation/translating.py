@@ -10,18 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from limner.data import PairedDataset
-from limner.data.dataset import Sample
 from limner.evaluation.measure import SEED, measure
 from limner.evaluation.metrics import METRICS, Scores, chosen
 from limner.inference import Translator, picture_suffix, to_bytes
-
-
-def output(translator: Translator, pair: Sample) -> Tensor:
-    """Return what a generator makes of a pair's source: float32 C x H x W on the CPU."""
-    return translator.of(pair)
 
 
 def measure_translations(
@@ -51,8 +44,15 @@ def measure_translations(
     for index in order:
         pair = pairs[index]
         real.append(to_bytes(pair["target"]))
-        fake.append(to_bytes(output(translator, pair)))
+        fake.append(to_bytes(translator.of(pair)))
         names.append(pair["name"])
     return measure(
-        real, fake, metrics=metrics, weights=weights, device=device, seed=seed, names=names
+        real,
+        fake,
+        metrics=metrics,
+        weights=weights,
+        device=device,
+        seed=seed,
+        names=names,
+        bootstrap=0,  # training keeps the values only
     )

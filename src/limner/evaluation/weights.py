@@ -1,227 +1,27 @@
-"""Pretrained weights: where they lie, whether they are the published ones, how to get them."""
+"""Pretrained weights for the metrics: those of `limner.networks.weights`, under their old name."""
 
-from __future__ import annotations
+from limner.networks.weights import (
+    KNOWN,
+    TIMEOUT,
+    Known,
+    Progress,
+    cache_folder,
+    find,
+    load,
+    places,
+    read,
+    sha256,
+)
 
-import functools
-import hashlib
-import http.client
-import importlib.util
-import os
-import re
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
-
-from limner import files
-from limner.errors import WeightsError, unknown_name
-
-Progress = Callable[[int, int, str], None]
-"""Called with what is done, what there is in all (same unit), and a word on what it is."""
-
-TIMEOUT = 5.0
-"""Seconds without an answer from a server before a download is given up."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """One set of weights: what it is, the file names it goes by, where it is published.
-
-    `files` begins with the name under which a download is kept. `sha256` begins the digest of
-    the published file, for one whose name does not carry it.
-    """
-
-    title: str
-    files: tuple[str, ...]
-    url: str
-    sha256: str = ""
-
-
-_FID = "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
-_TORCHVISION = "https://download.pytorch.org/models/"
-_LPIPS = "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/"
-
-KNOWN: dict[str, Known] = {
-    "inception": Known(
-        "FID's Inception v3",
-        ("pt_inception-2015-12-05-6726825d.pth", "weights-inception-2015-12-05-6726825d.pth"),
-        _FID + "pt_inception-2015-12-05-6726825d.pth",
-    ),
-    "vgg16": Known(
-        "torchvision's VGG16",
-        ("vgg16-397923af.pth", "vgg16_features.safetensors"),
-        _TORCHVISION + "vgg16-397923af.pth",
-    ),
-    "vgg19": Known(
-        "torchvision's VGG19",
-        ("vgg19-dcbb9e9d.pth", "vgg19_features.safetensors"),
-        _TORCHVISION + "vgg19-dcbb9e9d.pth",
-    ),
-    "alexnet": Known(
-        "torchvision's AlexNet",
-        ("alexnet-owt-7be5be79.pth", "alexnet_features.safetensors"),
-        _TORCHVISION + "alexnet-owt-7be5be79.pth",
-    ),
-    "lpips-alex": Known(
-        "the heads of LPIPS 0.1 on AlexNet",
-        ("lpips_v0.1_alex.pth", "alex.pth"),
-        _LPIPS + "v0.1/alex.pth",
-        sha256="df73285e",
-    ),
-    "lpips-vgg": Known(
-        "the heads of LPIPS 0.1 on VGG16",
-        ("lpips_v0.1_vgg.pth", "vgg.pth"),
-        _LPIPS + "v0.1/vgg.pth",
-        sha256="a78928a0",
-    ),
-}
-
-
-def cache_folder() -> Path:
-    """Return the folder where downloads are kept: $XDG_CACHE_HOME or ~/.cache, limner/weights."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "limner" / "weights"
-
-
-def places(name: str, weights: Path | None) -> Iterator[Path]:
-    """Yield the files and folders to look at, in order: the argument, the environment, caches.
-
-    The heads of LPIPS are also in torchmetrics, which is installed with Limner.
-    """
-    if weights is not None:
-        yield weights
-    if variable := os.environ.get("LIMNER_WEIGHTS"):
-        yield Path(variable)
-    yield cache_folder()
-    yield Path(torch.hub.get_dir()) / "checkpoints"
-    package = importlib.util.find_spec("torchmetrics")
-    if name.startswith("lpips-") and package is not None and package.origin is not None:
-        yield Path(package.origin).parent / "functional" / "image" / "lpips_models"
-
-
-def find(
-    name: str,
-    *,
-    weights: Path | None = None,
-    download: bool = True,
-    progress: Progress | None = None,
-) -> Path:
-    """Return the file of the weights `name`, one of `KNOWN`; download it where it is nowhere.
-
-    `weights` is a file or a folder to look at before all others (`places`). A file of any name is
-    taken, except one that is known to be something else. A file whose name carries eight hex
-    digits of its SHA-256 (`-6726825d.`) must have that digest. Raises `WeightsError`.
-    """
-    if name not in KNOWN:
-        raise unknown_name("weights", name, KNOWN)
-    known = KNOWN[name]
-    if weights is not None and not weights.exists():
-        raise WeightsError(f"--weights {weights} does not exist: give a weights file or a folder")
-    others = {file for other in KNOWN.values() for file in other.files} - set(known.files)
-    looked = list(places(name, weights))
-    for place in looked:
-        if place.is_file() and place.name not in others:
-            return _checked(place)
-        for file in known.files:
-            if (place / file).is_file():
-                return _checked(place / file)
-    reason = "downloading was not allowed"
-    if download:
-        target = cache_folder() / known.files[0]
-        try:
-            return _download(known, target, progress)
-        except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-            reason = f"the download failed ({getattr(error, 'reason', error)})"
-    raise WeightsError(
-        f"{known.title} ({' or '.join(known.files)}) is needed and was not found in "
-        f"{', '.join(map(str, looked))}, and {reason}: fetch {known.url} and name the file or its "
-        "folder with --weights"
-    )
-
-
-def load(
-    name: str,
-    *,
-    weights: Path | None = None,
-    download: bool = True,
-    progress: Progress | None = None,
-) -> dict[str, Tensor]:
-    """Return the state dict of the weights `name` on the CPU, floats as float32 (see `find`)."""
-    return read(find(name, weights=weights, download=download, progress=progress))
-
-
-def read(path: Path) -> dict[str, Tensor]:
-    """Return the state dict of a `.safetensors` or `.pth` file; nothing in it is executed."""
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path, device="cpu")
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    # A damaged or foreign file fails in as many ways as there are formats: pickle, zip, tar, safe.
-    except (Exception, SafetensorError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise WeightsError(f"{path} cannot be read as weights, fetch it anew: {first}") from error
-    if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise WeightsError(f"{path} holds no state dict (names with tensors), so it is not weights")
-    return {k: t.float() if t.is_floating_point() else t for k, t in state.items()}
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hex, remembered as long as size and time stay the same."""
-    status = path.stat()
-    return _digest(path, status.st_size, status.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=64)
-def _digest(path: Path, _size: int, _time: int) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _named_digest(name: str) -> str:
-    match = re.search(r"-([0-9a-f]{8})\.\w+$", name)
-    return match.group(1) if match else ""
-
-
-def _checked(path: Path) -> Path:
-    wanted = _named_digest(path.name)
-    if wanted and not sha256(path).startswith(wanted):
-        raise WeightsError(
-            f"{path} is damaged or not the published file: its SHA-256 begins with "
-            f"{sha256(path)[:8]}, not {wanted}; delete it and fetch it anew"
-        )
-    return path
-
-
-def _download(known: Known, target: Path, progress: Progress | None) -> Path:
-    wanted = _named_digest(known.files[0]) or known.sha256
-    digest = hashlib.sha256()
-    with (
-        urllib.request.urlopen(known.url, timeout=TIMEOUT) as answer,
-        files.replacing(target) as at,
-    ):
-        total = int(answer.headers.get("Content-Length") or 0)
-        done = 0
-        with at.open("wb") as file:
-            while block := answer.read(1 << 20):
-                file.write(block)
-                digest.update(block)
-                done += len(block)
-                if progress is not None:
-                    progress(done, max(total, done), f"downloading {target.name}")
-        if total and done != total:
-            raise OSError(f"the connection ended after {done} of {total} bytes")
-        if not digest.hexdigest().startswith(wanted):
-            raise WeightsError(
-                f"{known.url} gave a file whose SHA-256 begins with {digest.hexdigest()[:8]}, not "
-                f"{wanted}: it was not kept; fetch it another way and name it with --weights"
-            )
-    return target
+__all__ = [
+    "KNOWN",
+    "TIMEOUT",
+    "Known",
+    "Progress",
+    "cache_folder",
+    "find",
+    "load",
+    "places",
+    "read",
+    "sha256",
+]

@@ -2,6 +2,7 @@
 
 from limner.inference.checkpoints import checkpoint_folder, generator_file, load_weights, step_of
 from limner.inference.labels import maps_of, shown_source
+from limner.inference.padding import pad_to_multiple
 from limner.inference.pictures import (
     default_cache_folder,
     open_pairs,
@@ -11,14 +12,18 @@ from limner.inference.pictures import (
     translate_file,
     write_picture,
 )
-from limner.inference.translator import Translator, as_for_pictures, pad_to_multiple, to_bytes
+from limner.inference.style import check_style, draw_codes, latent_of, read_style
+from limner.inference.translator import Translator, as_for_pictures, to_bytes
 
 __all__ = [
     "Translator",
     "as_for_pictures",
+    "check_style",
     "checkpoint_folder",
     "default_cache_folder",
+    "draw_codes",
     "generator_file",
+    "latent_of",
     "load_weights",
     "maps_of",
     "open_pairs",
@@ -26,6 +31,7 @@ __all__ = [
     "picture_suffix",
     "plan_translation",
     "read_source",
+    "read_style",
     "shown_source",
     "step_of",
     "to_bytes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -100,6 +101,7 @@ def plan_translation(
     suffix: str = ".png",
     overwrite: bool = False,
     labels: bool = False,
+    samples: int | None = None,
 ) -> list[tuple[Path, Path]]:
     """Return each input picture with the file its translation goes to, before any work is done.
 
@@ -109,6 +111,7 @@ def plan_translation(
         suffix: of the results; see `picture_suffix`.
         overwrite: whether results that exist may be replaced.
         labels: of folders in the manner of Cityscapes, take the label maps alone.
+        samples: results for each input, numbered from 1; nothing for one without a number.
 
     Raises:
         DataError: nothing matches, two inputs share a name, or a result exists.
@@ -130,8 +133,9 @@ def plan_translation(
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file: give a folder as --out")
     plan: dict[Path, Path] = {}
-    for source in sources:
-        result = out / f"{source.stem}{suffix}"
+    numbers = [""] if samples is None else _numbers(samples)
+    for source, number in itertools.product(sources, numbers):
+        result = out / f"{source.stem}{number}{suffix}"
         if result in plan:
             raise DataError(
                 f"{plan[result]} and {source} would both become {result}: translate them apart"
@@ -142,6 +146,12 @@ def plan_translation(
     return [(source, result) for result, source in plan.items()]
 
 
+def _numbers(count: int) -> list[str]:
+    if count < 1:
+        raise ConfigError(f"--samples {count}: give 1 or more")
+    return [f"_{number:0{len(str(count))}d}" for number in range(1, count + 1)]
+
+
 def translate_file(
     translator: Translator,
     source: Path,
@@ -150,6 +160,8 @@ def translate_file(
     size: str = "trained",
     side: Literal["left", "right"] | None = None,
     instances: Path | None = None,
+    style: Tensor | None = None,
+    code: Tensor | None = None,
 ) -> None:
     """Translate one picture file, or label map, into another.
 
@@ -160,6 +172,7 @@ def translate_file(
             "HEIGHTxWIDTH" sets one.
         side: take this half of a side-by-side pair.
         instances: the folder of instance maps, where they do not lie as the layouts have them.
+        style, code: as the translator takes them.
 
     Raises:
         DataError: the picture cannot be used; ConfigError: `size` is none of the above.
@@ -167,13 +180,14 @@ def translate_file(
     config = translator.config
     maps = maps_of(config)
     if maps is None:
-        picture = translator(to_float(read_source(config, source, size=size, side=side))[None])
+        image = to_float(read_source(config, source, size=size, side=side))[None]
+        picture = translator(image, style=style, code=code)
     else:
         read = read_maps(maps, source, half=side, instances=instances)
         wanted = _size(size, read[0], config)
         ids, instance = (None if ids is None else resized_ids(ids, wanted)[None] for ids in read)
         assert ids is not None
-        picture = translator(ids, instance)
+        picture = translator(ids, instance, style=style, code=code)
     write_picture(picture[0], result)
 
 

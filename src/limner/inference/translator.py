@@ -13,7 +13,16 @@ from limner.config import Config, read_config
 from limner.data import Sample, check_ids, expand
 from limner.errors import DataError
 from limner.inference.checkpoints import checkpoint_folder, generator_file, load_weights
-from limner.networks import make_generator
+from limner.inference.padding import pad_to_multiple
+from limner.inference.style import (
+    build_reader,
+    check_style,
+    draw_codes,
+    fitted,
+    latent_of,
+    mean_code,
+)
+from limner.networks import FeatureEncoder, make_generator
 
 
 @contextlib.contextmanager
@@ -60,8 +69,16 @@ class Translator:
     not, whatever else is in the batch.
     """
 
-    def __init__(self, generator: nn.Module, config: Config, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        generator: nn.Module,
+        config: Config,
+        *,
+        encoder: nn.Module | None = None,
+        seed: int = 0,
+    ) -> None:
         self.generator = generator
+        self.encoder = encoder
         self.config = config
         self.seed = seed
         settings = config.inference
@@ -70,7 +87,12 @@ class Translator:
 
     @classmethod
     def load(
-        cls, run: Path | str, *, checkpoint: str = "best", device: str | torch.device = "cpu"
+        cls,
+        run: Path | str,
+        *,
+        checkpoint: str = "best",
+        device: str | torch.device = "cpu",
+        seed: int = 0,
     ) -> Translator:
         """Load a run's generator (the running average where it kept one).
 
@@ -82,11 +104,15 @@ class Translator:
         config = read_config(run / "config.yaml")
         generator = make_generator(
             **config.generator.model_dump(exclude={"init", "init_gain"}),
-            in_channels=config.source_channels,
+            in_channels=config.input_channels,
             out_channels=config.data.channels[1],
         )
         load_weights(generator, generator_file(folder))
-        translator = cls(generator.to(device), config)
+        encoder = build_reader(config)
+        if encoder is not None:
+            load_weights(encoder, folder / "encoder.safetensors")
+            encoder.to(device)
+        translator = cls(generator.to(device), config, encoder=encoder, seed=seed)
         translator.checkpoint = folder.name
         return translator
 
@@ -98,18 +124,32 @@ class Translator:
         """Where the generator lies."""
         return next(self.generator.parameters()).device
 
-    def __call__(self, source: Tensor, instance: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        source: Tensor,
+        instance: Tensor | None = None,
+        *,
+        style: Tensor | None = None,
+        code: Tensor | None = None,
+    ) -> Tensor:
         """Translate N x C x H x W in [-1, 1], or label maps N x H x W.
 
         Args:
             source: pictures, or integers: the ids that `data.labels` of the run's settings names.
-            instance: instance ids, N x H x W, where the run learnt from their edges.
+            instance: instance ids, N x H x W, where the run learnt from their edges or features.
+            style: a picture for all, or one each, in [-1, 1], whose style is wanted.
+            code: a style code for all, or one each, x L; without it and `style` a generator that
+                takes codes is given the first that `seed` draws.
 
         Raises:
+            ConfigError: the run cannot be told of style so, or has to be.
             DataError: the channels are not those that the generator was trained on, an id has no
                 channel, or instances are lacking.
         """
+        check_style(self.config, style=style is not None, samples=code is not None)
         multiple = int(self.generator.multiple)  # pyright: ignore[reportArgumentType]
+        if isinstance(self.encoder, FeatureEncoder):
+            multiple = max(multiple, self.encoder.multiple)  # both are powers of two
         height, width = source.shape[-2:]
         if self.config.data.labels is None:
             padded, box = pad_to_multiple(self._checked(source), multiple)
@@ -117,6 +157,7 @@ class Translator:
             padded, box = self._expanded(source, instance, multiple)
         parameter = next(self.generator.parameters())
         padded = padded.to(parameter)
+        inputs = self._told(padded, source, instance, style, code, multiple)
         settings = self.config.inference
         with (
             as_for_pictures(
@@ -125,18 +166,49 @@ class Translator:
             torch.random.fork_rng(enabled=settings.dropout),
         ):
             pictures = []
-            for part in padded.split(1 if self.alone else len(padded)):
+            size = 1 if self.alone else len(padded)
+            for parts in zip(*(given.split(size) for given in inputs), strict=True):
                 if settings.dropout:
                     torch.manual_seed(self.seed)
-                pictures.append(network(part))
+                pictures.append(network(*parts))
         picture = torch.cat(pictures)
         return picture[..., box[0] : box[0] + height, box[1] : box[1] + width]
 
     def of(self, sample: Sample) -> Tensor:
         """Translate one sample of a data set; returns float32 C x H x W on the CPU."""
         instance = sample.get("instance")
-        picture = self(sample["source"][None], None if instance is None else instance[None])
+        # Features have to be some picture's; only the target has the same instances.
+        style = sample["target"][None] if isinstance(self.encoder, FeatureEncoder) else None
+        instance = None if instance is None else instance[None]
+        picture = self(sample["source"][None], instance, style=style)
         return picture[0].float().cpu()
+
+    def _told(
+        self,
+        padded: Tensor,
+        source: Tensor,
+        instance: Tensor | None,
+        style: Tensor | None,
+        code: Tensor | None,
+        multiple: int,
+    ) -> tuple[Tensor, ...]:
+        """Return the generator's inputs: the padded source, and what it is told of style."""
+        latent = latent_of(self.config)
+        if self.encoder is None or style is None:
+            if not latent:
+                return (padded,)
+            code = draw_codes(1, latent, seed=self.seed) if code is None else code
+            return padded, code.to(padded).expand(len(padded), -1)
+        with as_for_pictures(self.encoder, statistics="running", dropout=False) as encoder:
+            style = style.to(padded)
+            if latent:
+                return padded, mean_code(encoder, style, count=len(padded))
+            if instance is None:
+                raise DataError("features need an instance map of the label map's size beside it")
+            style = fitted(style, source.shape[-2:]).expand(len(padded), -1, -1, -1)
+            around, _ = pad_to_multiple(instance.to(padded.device), multiple, border="repeat")
+            features = encoder(pad_to_multiple(style, multiple)[0], around)
+        return (torch.cat([padded, features], dim=1),)
 
     def _checked(self, source: Tensor) -> Tensor:
         expected = self.config.data.channels[0]
@@ -163,43 +235,6 @@ class Translator:
         if expansion["edges"] and instance is not None:
             around, _ = pad_to_multiple(instance.to(self.device), multiple, border="repeat")
         return expand(padded, around, **expansion), box
-
-
-def pad_to_multiple(
-    images: Tensor, multiple: int, *, border: str = "reflect"
-) -> tuple[Tensor, tuple[int, int]]:
-    """Pad ... x H x W on all sides until height and width divide by `multiple`.
-
-    The border is continued by reflection, repeated as often as a small image needs, or ("repeat")
-    by its last pixels.
-
-    Returns:
-        The padded images, and the top and left of the original within them.
-    """
-    height, width = images.shape[-2:]
-    extra = (-height % multiple, -width % multiple)
-    top, left = extra[0] // 2, extra[1] // 2
-    if extra == (0, 0):
-        return images, (0, 0)
-    continued = _BORDERS[border]
-    rows = continued(torch.arange(-top, height + extra[0] - top), height)
-    columns = continued(torch.arange(-left, width + extra[1] - left), width)
-    return images[..., rows[:, None], columns[None, :]], (top, left)
-
-
-def _reflected(positions: Tensor, length: int) -> Tensor:
-    """Map positions beyond 0..length-1 to where repeated mirrors (edge not doubled) show them."""
-    if length == 1:
-        return torch.zeros_like(positions)
-    period = 2 * (length - 1)
-    within = positions % period
-    return torch.where(within < length, within, period - within)
-
-
-_BORDERS = {
-    "reflect": _reflected,
-    "repeat": lambda positions, length: positions.clamp(0, length - 1),
-}
 
 
 def to_bytes(picture: Tensor) -> Tensor:

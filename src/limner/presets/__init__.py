@@ -10,6 +10,12 @@ from limner.errors import unknown_name
 PRESETS = {
     "pix2pix": "limner.presets.pix2pix",
     "pix2pix-small": "limner.presets.pix2pix_small",
+    "pix2pixhd": "limner.presets.pix2pixhd",
+    "pix2pixhd-global": "limner.presets.pix2pixhd_global",
+    "pix2pixhd-small": "limner.presets.pix2pixhd_small",
+    "spade": "limner.presets.spade",
+    "spade-vae": "limner.presets.spade_vae",
+    "spade-small": "limner.presets.spade_small",
 }
 
 

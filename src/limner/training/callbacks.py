@@ -15,9 +15,11 @@ from limner.data import PairedDataset
 from limner.evaluation.evaluate import locate_weights
 from limner.evaluation.metrics import METRICS
 from limner.evaluation.sheet import sample_sheet
-from limner.evaluation.translating import measure_translations, output
+from limner.evaluation.translating import measure_translations
 from limner.files import replacing
 from limner.inference import Translator, shown_source
+from limner.objective import Objective
+from limner.training.held_out import held_out_losses
 from limner.training.state import State
 
 SHEET_ROWS = 8
@@ -32,11 +34,11 @@ class Samples:
 
     def __call__(self, state: State) -> Path:
         """Write the sheet of the present step and return its path."""
-        translator = Translator(state.picture_network, state.config)
+        translator = _translator(state)
         rows, names = [], []
         for index in _spread(len(self.dataset), SHEET_ROWS):
             pair = self.dataset[index]
-            picture = output(translator, pair)
+            picture = translator.of(pair)
             rows.append([shown_source(state.config, pair["source"]), picture, pair["target"]])
             names.append(pair["name"])
         sheet = sample_sheet(rows, titles=["source", "output", "target"], names=names)
@@ -60,13 +62,14 @@ class Validation:
     metrics: tuple[str, ...]
     images: int
     weights: Path | None
+    objective: Objective
 
     def __post_init__(self) -> None:
         locate_weights(self.metrics, weights=self.weights)
 
     def __call__(self, state: State) -> dict[str, float]:
-        """Return the value of each metric."""
-        translator = Translator(state.picture_network, state.config)
+        """Return the value of each metric, and of each term of the losses as `val/g/l1`."""
+        translator = _translator(state)
         scores = measure_translations(
             translator,
             self.dataset,
@@ -75,7 +78,13 @@ class Validation:
             weights=self.weights,
             device=state.fabric.device,
         )
-        return scores.values
+        losses = held_out_losses(state, self.objective, self.dataset, images=self.images)
+        return {**scores.values, **losses}
+
+
+def _translator(state: State) -> Translator:
+    encoder = None if state.encoder is None else state.encoder.plain
+    return Translator(state.picture_network, state.config, encoder=encoder)
 
 
 def is_better(metric: str, new: float, old: float | None) -> bool:

@@ -145,7 +145,8 @@ class Progress:
                 pace = f"{fields['seconds_per_step']:.3f} s a step"
                 self._say(f"step {fields['step']} of {self.total}, {pace}  {words}")
         elif event == "validation":
-            metrics = {k: v for k, v in fields.items() if k not in ("step", "epoch", "images")}
+            left_out = ("step", "epoch", "images")  # and the losses' terms, which are many
+            metrics = {k: v for k, v in fields.items() if k not in left_out and "/" not in k}
             figures = "  ".join(f"{key} {value:.4f}" for key, value in metrics.items())
             self._say(f"step {fields['step']}: validation  {figures}")
         elif event == "note":

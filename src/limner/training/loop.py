@@ -6,7 +6,7 @@ import math
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +20,12 @@ from limner.training.callbacks import Samples, Validation, is_better
 from limner.training.checkpoint import save_checkpoint
 from limner.training.datasets import TrainingData
 from limner.training.events import Events, Progress
+from limner.training.parts import FIELDS
 from limner.training.state import State, average_buffers, set_learning_rates
 from limner.training.step import gan_step
 
 # Several processes ask each other this often whether one of them was told to stop.
 STEPS_BETWEEN_AGREEMENTS = 8
-
-# What a step takes of a batch.
-FIELDS = ("source", "target", "instance")
 
 
 class Interrupted(LimnerError):  # noqa: N818 (no error: the user asked for it)
@@ -53,13 +51,13 @@ class Loop:
     samples: Samples
     validation: Validation | None
     bar: Progress | None
+    objective: Objective
 
     def run(self) -> None:
         """Take every remaining step; end with a checkpoint."""
         state, data = self.state, self.data
         settings = state.config.training
-        objective = Objective(state.config.objective)
-        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=state.fabric.device))
+        sums = Means(state.fabric.device)
         started = time.monotonic()
         count, busy, lr = 0, 0.0, 0.0
         for note in data.notes if state.step == 0 else ():
@@ -72,9 +70,8 @@ class Loop:
                     lr = set_learning_rates(state, 1 + state.step // data.steps_per_epoch)
                 batch = next(batches)
                 tensors = {key: value for key, value in batch.items() if key in FIELDS}
-                scalars = gan_step(state, state.fabric.to_device(tensors), objective)
-                for key, value in scalars.items():
-                    sums[key] = sums[key] + value
+                scalars = gan_step(state, state.fabric.to_device(tensors), self.objective)
+                sums.add(scalars)
                 count += 1
                 busy += time.perf_counter() - begun
                 if self.bar is not None:
@@ -114,9 +111,9 @@ class Loop:
             self.validation is not None and self._due(config.validation.every)
         )
 
-    def _log(self, sums: dict[str, Tensor], count: int, busy: float, lr: float) -> None:
+    def _log(self, sums: Means, count: int, busy: float, lr: float) -> None:
         """Write the mean of the scalars since the last line; stop at what is not finite."""
-        means = {key: float(value) / count for key, value in sums.items()}
+        means = sums.values()
         broken = [key for key, value in means.items() if not math.isfinite(value)]
         step = self.state.step
         if broken:
@@ -171,6 +168,29 @@ class Loop:
         if better:
             self.state.best = {"metric": metric, "value": values[metric], "step": self.state.step}
         return better
+
+
+class Means:
+    """Means of named scalars over the steps that had them (r1 may come every few steps)."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=device))
+        self.counts: dict[str, int] = defaultdict(int)
+
+    def add(self, scalars: Mapping[str, Tensor]) -> None:
+        """Take one step's scalars; they stay on their device until `values` is asked for."""
+        for key, value in scalars.items():
+            self.sums[key] = self.sums[key] + value
+            self.counts[key] += 1
+
+    def values(self) -> dict[str, float]:
+        """Return the mean of each scalar."""
+        return {key: float(value) / self.counts[key] for key, value in self.sums.items()}
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.sums.clear()
+        self.counts.clear()
 
 
 @contextmanager

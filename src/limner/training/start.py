@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,13 +12,18 @@ from limner import __version__
 from limner.config import Config
 from limner.errors import ConfigError, TrainingError
 from limner.networks import count_parameters
+from limner.objective import Objective, make_perceptual
 from limner.training.callbacks import Samples, Validation
-from limner.training.checkpoint import load_checkpoint
+from limner.training.checkpoint import load_checkpoint, newest
+from limner.training.coarse_to_fine import check_start, start_from_run
 from limner.training.datasets import TrainingData, open_training_data
 from limner.training.events import Events, JsonLog, Progress, TensorBoardLog, forget_after
 from limner.training.loop import Loop
 from limner.training.run import open_run
 from limner.training.state import State, build_state
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def train(
@@ -42,7 +47,7 @@ def train(
         resume: go on from the newest checkpoint; start where there is none yet.
         allow: dotted keys in which the settings may differ from the run's (and "data").
         accelerator, devices: as Lightning Fabric takes them; under torchrun its processes count.
-        weights: file or folder of pretrained weights for the validation metrics.
+        weights: file or folder of pretrained weights, for the perceptual loss and for metrics.
         cache_folder: where decoded images are kept; nothing for the user's cache folder.
         progress: show a progress bar on standard error.
         command: what the user typed, for the log.
@@ -58,14 +63,20 @@ def train(
         config, rank=fabric.global_rank, world_size=fabric.world_size, cache_folder=cache_folder
     )
     config = data.config
-    validation = _validation(config, data, weights)
+    objective = _objective(config, fabric, weights)
+    validation = _validation(config, data, weights, objective)
+    if newest(out) is None:
+        check_start(config)
     checkpoint, changed = None, {}
     if fabric.is_global_zero:
         checkpoint, changed = open_run(out, config, resume=resume, allow=allow)
     checkpoint = fabric.broadcast(checkpoint)
     state = build_state(config, fabric)
     state.data = data.fingerprint
-    if checkpoint is not None:
+    state.frozen_until = round(config.training.fix_global * data.steps_per_epoch)
+    if checkpoint is None:
+        start_from_run(state)
+    else:
         load_checkpoint(state, checkpoint)
         if state.data != data.fingerprint and "data" not in allow:
             raise ConfigError(
@@ -86,7 +97,7 @@ def train(
         events.emit("start", **_facts(state, data, command))
     else:
         events.emit("resume", step=state.step, changed=changed, command=command)
-    loop = Loop(state, data, out, events, Samples(out, data.samples), validation, bar)
+    loop = Loop(state, data, out, events, Samples(out, data.samples), validation, bar, objective)
     try:
         loop.run()
     except TrainingError as error:
@@ -97,7 +108,7 @@ def train(
     return state
 
 
-def _fabric(config: Config, accelerator: str, devices: int | None):
+def _fabric(config: Config, accelerator: str, devices: int | None) -> Fabric:
     """Return a launched Fabric; torchrun's processes are found by the variables that it sets."""
     from lightning_fabric import Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy
@@ -124,11 +135,25 @@ def _fabric(config: Config, accelerator: str, devices: int | None):
     return fabric
 
 
-def _validation(config: Config, data: TrainingData, weights: Path | None) -> Validation | None:
+def _objective(config: Config, fabric: Fabric, weights: Path | None) -> Objective:
+    """Return the objective, its perceptual loss on the device, in the precision of the networks."""
+    perceptual = make_perceptual(
+        config.objective,
+        weights=weights,
+        device=fabric.device,
+        dtype=torch.float64 if config.training.precision == "64-true" else torch.float32,
+        context=fabric.autocast,
+    )
+    return Objective(config.objective, perceptual)
+
+
+def _validation(
+    config: Config, data: TrainingData, weights: Path | None, objective: Objective
+) -> Validation | None:
     settings = config.validation
     if settings.every is None or data.validation is None:
         return None
-    return Validation(data.validation, settings.metrics, settings.images, weights)
+    return Validation(data.validation, settings.metrics, settings.images, weights, objective)
 
 
 def _facts(state: State, data: TrainingData, command: str) -> dict[str, Any]:
@@ -144,6 +169,7 @@ def _facts(state: State, data: TrainingData, command: str) -> dict[str, Any]:
         "notes": data.notes,
         "parameters": {
             "generator": count_parameters(state.generator.plain),
+            **({"encoder": count_parameters(state.encoder.plain)} if state.encoder else {}),
             "discriminators": [count_parameters(judge.plain) for judge in state.discriminators],
         },
     }

@@ -13,7 +13,13 @@ from torch.optim import Optimizer
 from limner import schedules
 from limner.config import Config, SPADESettings, UNetSettings, with_overrides
 from limner.errors import ConfigError
-from limner.networks import depth_for, initialise, make_discriminator, make_generator
+from limner.networks import (
+    depth_for,
+    initialise,
+    make_discriminator,
+    make_encoder,
+    make_generator,
+)
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -60,6 +66,10 @@ class State:
     generator: Player
     discriminators: list[Player]
     ema: nn.Module | None
+    encoder: Player | None = None
+    """Reads a target's style for the generator, whose loss teaches it."""
+    frozen_until: int = 0
+    """The step before which only the generator's outermost enhancer learns."""
     step: int = 0
     best: dict[str, Any] | None = None
     data: dict[str, Any] = field(default_factory=dict)
@@ -68,7 +78,18 @@ class State:
     def players(self) -> dict[str, Player]:
         """Every player by the name that its files bear."""
         judges = {f"discriminator_{i}": judge for i, judge in enumerate(self.discriminators)}
-        return {"generator": self.generator, **judges}
+        encoder = {} if self.encoder is None else {"encoder": self.encoder}
+        return {"generator": self.generator, **encoder, **judges}
+
+    @property
+    def learners(self) -> list[Player]:
+        """The players whose loss is the generator's."""
+        return [self.generator] if self.encoder is None else [self.generator, self.encoder]
+
+    @property
+    def style(self) -> str | None:
+        """The kind of the encoder, a key of `parts.STYLES`, or nothing."""
+        return None if self.config.encoder is None else self.config.encoder.name
 
     @property
     def picture_network(self) -> nn.Module:
@@ -110,12 +131,25 @@ def _depth(size: tuple[int, int]) -> int:
 
 def build_generator(config: Config) -> nn.Module:
     """Return the generator that a resolved configuration describes, initialised from its seed."""
-    source, target = config.source_channels, config.data.channels[1]
     section = config.generator
     network = make_generator(
-        **section.model_dump(exclude=INITIALISATION), in_channels=source, out_channels=target
+        **section.model_dump(exclude=INITIALISATION),
+        in_channels=config.input_channels,
+        out_channels=config.data.channels[1],
     )
     rng = torch.Generator().manual_seed(config.seed)
+    initialise(network, section.init, gain=section.init_gain, generator=rng)
+    return network
+
+
+def build_encoder(config: Config) -> nn.Module | None:
+    """Return the encoder, initialised from the seed, or nothing where the settings have none."""
+    section = config.encoder
+    if section is None:
+        return None
+    settings = section.model_dump(exclude=INITIALISATION)
+    network = make_encoder(**settings, in_channels=config.data.channels[1])
+    rng = torch.Generator().manual_seed(config.seed + 999_983)
     initialise(network, section.init, gain=section.init_gain, generator=rng)
     return network
 
@@ -147,6 +181,9 @@ def build_state(config: Config, fabric: Fabric) -> State:
         return Player(module, fabric.setup_optimizers(optimizer), lr, conditional)  # pyright: ignore[reportArgumentType]
 
     generator = player(build_generator(config), training.lr)
+    # An optimiser of its own does what one for both would: Adam treats each weight by itself.
+    reader = build_encoder(config)
+    encoder = None if reader is None else player(reader, training.lr)
     judges = [
         player(network, discriminator_lr, conditional=section.conditional)
         for network, section in zip(
@@ -158,7 +195,7 @@ def build_state(config: Config, fabric: Fabric) -> State:
         ema = build_generator(config).to(fabric.device, next(generator.plain.parameters()).dtype)
         ema.load_state_dict(generator.plain.state_dict())
         ema.requires_grad_(False)
-    return State(config, fabric, generator, judges, ema)
+    return State(config, fabric, generator, judges, ema, encoder)
 
 
 def set_learning_rates(state: State, epoch: int) -> float:

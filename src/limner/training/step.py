@@ -9,85 +9,106 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
-from limner.data import network_input
 from limner.objective import Objective
+from limner.training.coarse_to_fine import begin_whole, held_parameters
+from limner.training.parts import make_pictures, parts_of
 from limner.training.state import Player, State, update_ema
 
 
 def gan_step(state: State, batch: dict[str, Tensor], objective: Objective) -> dict[str, Tensor]:
-    """Update every discriminator, then the generator, on one batch.
+    """Update every discriminator, then the generator and its encoder, on one batch.
 
     First each discriminator learns to tell `target` from the generator's picture, then the
     generator learns against the discriminators just updated (Isola et al. 2017, section 3.3, in
-    the order of pytorch-CycleGAN-and-pix2pix). The batch is worked through in
+    the order of pytorch-CycleGAN-and-pix2pix). Either half is done `training.discriminator_updates`
+    and `training.generator_updates` times, with noise drawn anew. The batch is worked through in
     `training.accumulate` parts whose gradients add up to those of the whole batch. With one part
-    the picture made for the discriminators serves the generator too; with several it is made
+    the last picture made for the discriminators serves the generator too; with several it is made
     again, since keeping every part's graph would cost the memory that accumulation saves.
 
     Args:
         state: networks and optimisers; changed in place, `state.step` included.
-        batch: `source` and `target`, N x C x H x W in [-1, 1], N = batch_size x accumulate.
+        batch: `source` and `target`, N x C x H x W in [-1, 1], N = batch_size x accumulate; or a
+            label map as `source`, N x H x W, with its `instance` map where the settings want one.
         objective: the losses and their weights.
 
     Returns:
-        Named scalars, detached and on the device: `g/gan`, `g/l1`, `g/total`, `d/real`,
-        `d/fake`, `d/accuracy`, `d/total` and so on; `d0/...`, `d1/...` with several
-        discriminators.
+        Named scalars, detached and on the device, means over the updates: `g/gan`, `g/l1`,
+        `g/total`, `d/real`, `d/fake`, `d/accuracy`, `d/total` and so on; `d0/...`, `d1/...` with
+        several discriminators.
     """
-    fabric, judges = state.fabric, state.discriminators
-    batch = {**batch, "source": network_input(batch, **state.config.expansion)}
-    parts = _parts(batch, state.config.training.accumulate)
-    share = 1 / len(parts)
+    fabric, training, judges = state.fabric, state.config.training, state.discriminators
+    parts = parts_of(batch, training.accumulate, state.config.expansion)
     scalars: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=fabric.device))
-    # Each step's noise (dropout, instance noise) depends on seed, step and rank alone, so that
-    # it is the same after a resume and whatever else drew random numbers in between.
+    # Each step's noise (dropout, codes, augmentation, instance noise) depends on seed, step and
+    # rank alone, so that it is the same after a resume and whatever else drew random numbers.
     torch.manual_seed(_mixed(state.config.seed, state.step, fabric.global_rank))
 
-    fake = None
-    for judge in judges:
-        judge.optimizer.zero_grad()
-    for number, (source, target) in enumerate(parts if judges else []):
-        last = number == len(parts) - 1
-        with torch.set_grad_enabled(len(parts) == 1):
-            fake = state.generator.network(source)
-        for index, judge in enumerate(judges):
-            with _gradients_shared(state, judge, last=last):
-                loss, terms = objective.discriminator(
-                    judge.network, source, target, fake.detach(), conditional=judge.conditional
-                )
-                fabric.backward(loss * share)
-            prefix = "d" if len(judges) == 1 else f"d{index}"
-            _add(scalars, prefix, terms, share)
-    for judge in judges:
-        judge.optimizer.step()
+    def made(part):
+        encoder = state.encoder
+        network = None if encoder is None else encoder.network
+        return make_pictures(state.generator.network, network, part, style=state.style)
 
-    state.generator.optimizer.zero_grad()
+    kept = None
+    share = 1 / (len(parts) * training.discriminator_updates)
+    for update in range(training.discriminator_updates if judges else 0):
+        for judge in judges:
+            judge.optimizer.zero_grad()
+        serves = len(parts) == 1 and update == training.discriminator_updates - 1
+        for number, part in enumerate(parts):
+            with torch.set_grad_enabled(serves):
+                fake, style = made(part)
+            kept = (fake, style) if serves else None
+            for index, judge in enumerate(judges):
+                with _gradients_shared(state, judge, last=number == len(parts) - 1):
+                    loss, terms = objective.discriminator(
+                        judge.network,
+                        part.source,
+                        part.target,
+                        fake.detach(),
+                        conditional=judge.conditional,
+                        step=state.step,
+                    )
+                    fabric.backward(loss * (1 / len(parts)))
+                prefix = "d" if len(judges) == 1 else f"d{index}"
+                _add(scalars, prefix, terms, share)
+        for judge in judges:
+            judge.optimizer.step()
+
     for judge in judges:
         judge.network.requires_grad_(False)
-    for number, (source, target) in enumerate(parts):
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(
-                _gradients_shared(state, state.generator, last=number == len(parts) - 1)
-            )
-            for judge in judges:  # theirs get no gradients here, so there are none to share
-                stack.enter_context(_gradients_shared(state, judge, last=False))
-            if fake is None or len(parts) > 1:
-                fake = state.generator.network(source)
-            loss, terms = objective.generator(
-                [(judge.network, judge.conditional) for judge in judges], source, target, fake
-            )
-            fabric.backward(loss * share)
-        _add(scalars, "g", terms, share)
+    begin_whole(state)
+    share = 1 / (len(parts) * training.generator_updates)
+    for _ in range(training.generator_updates):
+        for learner in state.learners:
+            learner.optimizer.zero_grad()
+        for number, part in enumerate(parts):
+            with contextlib.ExitStack() as stack:
+                for learner in state.learners:
+                    last = number == len(parts) - 1
+                    stack.enter_context(_gradients_shared(state, learner, last=last))
+                for judge in judges:  # theirs get no gradients here, so there are none to share
+                    stack.enter_context(_gradients_shared(state, judge, last=False))
+                fake, style = kept or made(part)
+                kept = None
+                loss, terms = objective.generator(
+                    [(judge.network, judge.conditional) for judge in judges],
+                    part.source,
+                    part.target,
+                    fake,
+                    style=style,
+                )
+                fabric.backward(loss * (1 / len(parts)))
+            _add(scalars, "g", terms, share)
+        for parameter in held_parameters(state):
+            parameter.grad = None
+        for learner in state.learners:
+            learner.optimizer.step()
     for judge in judges:
         judge.network.requires_grad_(True)
-    state.generator.optimizer.step()
     update_ema(state)
     state.step += 1
     return dict(scalars)
-
-
-def _parts(batch: dict[str, Tensor], count: int) -> list[tuple[Tensor, Tensor]]:
-    return list(zip(batch["source"].chunk(count), batch["target"].chunk(count), strict=True))
 
 
 def _mixed(seed: int, step: int, rank: int) -> int:

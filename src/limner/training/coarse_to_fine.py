@@ -1,0 +1,83 @@
+"""From coarse to fine: enhancers are trained around a global generator (Wang et al. 2018, 3.1).
+
+First the global generator is trained by itself at half the resolution. Then a training of
+`pix2pixhd-local` starts from that run (`training.start_from`), lets its outermost enhancer learn
+alone for `training.fix_global` epochs, and then everything, with a fresh optimiser, as pix2pixHD
+does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from limner.config import Config, read_config
+from limner.errors import CheckpointError
+from limner.inference import checkpoint_folder, load_weights
+from limner.networks import LocalEnhancer
+from limner.training.state import State, build_generator
+
+
+def check_start(config: Config) -> None:
+    """Refuse a run to start from that cannot serve, before a training begins.
+
+    Raises:
+        CheckpointError: it is no run, has no checkpoint, or its generator does not fit.
+    """
+    if config.training.start_from is not None:
+        generator = build_generator(config)
+        assert isinstance(generator, LocalEnhancer)
+        _take_over(generator, Path(config.training.start_from))
+
+
+def start_from_run(state: State) -> None:
+    """Give a training at step 0 what the run to start from learnt: its generator, and its encoder.
+
+    The discriminators begin anew.
+    """
+    training = state.config.training
+    network = state.generator.plain
+    if training.start_from is None or not isinstance(network, LocalEnhancer):
+        return
+    run = Path(training.start_from)
+    _take_over(network, run)
+    if isinstance(state.ema, LocalEnhancer):
+        state.ema.load_state_dict(network.state_dict())
+    encoder = checkpoint_folder(run) / "encoder.safetensors"
+    if state.encoder is not None and encoder.exists():
+        load_weights(state.encoder.plain, encoder)
+
+
+def _take_over(network: LocalEnhancer, run: Path) -> None:
+    folder = checkpoint_folder(run)
+    other = build_generator(read_config(run / "config.yaml"))
+    averaged = folder / "generator_ema.safetensors"
+    path = averaged if averaged.exists() else folder / "generator.safetensors"
+    load_weights(other, path)
+    try:
+        network.start_from(other.state_dict())
+    except CheckpointError as error:
+        raise CheckpointError(f"training.start_from={run}: {error}") from None
+
+
+def held_parameters(state: State) -> list[nn.Parameter]:
+    """Return the generator's parameters that do not learn in this step.
+
+    Their gradients are computed and dropped, so that several processes need not agree anew on
+    what learns when the rest joins.
+    """
+    network = state.generator.plain
+    if state.step >= state.frozen_until or not isinstance(network, LocalEnhancer):
+        return []
+    network.fix_global(True)
+    held = [parameter for parameter in network.parameters() if not parameter.requires_grad]
+    network.fix_global(False)
+    return held
+
+
+def begin_whole(state: State) -> None:
+    """Make the generator's optimiser forget its past in the step in which all begin to learn."""
+    if state.step == state.frozen_until > 0:
+        optimizer = state.generator.optimizer
+        getattr(optimizer, "optimizer", optimizer).state.clear()

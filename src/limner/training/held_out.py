@@ -1,0 +1,92 @@
+"""The losses of a training on held-out pairs, so that its curves can be laid beside each other.
+
+The perceptual loss, for one, goes on falling in training while it rises on held-out pairs: the
+picture of a network that learns a small set by heart.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from limner.data import PairedDataset
+from limner.inference import as_for_pictures
+from limner.objective import Objective
+from limner.training.parts import FIELDS, Part, make_pictures, parts_of
+from limner.training.state import State
+
+
+def held_out_losses(
+    state: State, objective: Objective, dataset: PairedDataset, *, images: int
+) -> dict[str, float]:
+    """Return `val/g/...` and `val/d/...`: what a step would log of the first pairs of a set.
+
+    The same objective, weights and draws (seeded) apply, without gradient penalties; the generator
+    is the one that makes pictures, as it makes them (`inference`), and the discriminators use the
+    statistics of what they are shown, as in training. Nothing of the state changes.
+
+    Args:
+        state: of the training.
+        objective: of the training.
+        dataset: held-out pairs, not augmented.
+        images: at most so many pairs.
+    """
+    config = state.config
+    sums: dict[str, float] = {}
+    count = min(images, len(dataset))
+    judges = [judge.plain for judge in state.discriminators]
+    conditional = [judge.conditional for judge in state.discriminators]
+    encoder = None if state.encoder is None else state.encoder.plain
+    parameter = next(state.picture_network.parameters())
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng())
+        generator = stack.enter_context(
+            as_for_pictures(
+                state.picture_network,
+                statistics=config.inference.statistics,
+                dropout=config.inference.dropout,
+            )
+        )
+        for network in [*judges, *([] if encoder is None else [encoder])]:
+            stack.enter_context(as_for_pictures(network, statistics="batch", dropout=False))
+        torch.manual_seed(config.seed)
+        for index in range(count):
+            pair: dict[str, Any] = dict(dataset[index])
+            batch = {name: pair[name][None].to(parameter.device) for name in FIELDS if name in pair}
+            (part,) = parts_of(batch, 1, config.expansion)
+            part = _fitting(part, int(generator.multiple), dtype=parameter.dtype)  # pyright: ignore[reportArgumentType]
+            fake, style = make_pictures(generator, encoder, part, style=state.style)
+            groups: dict[str, dict[str, Tensor]] = {}
+            for number, judge in enumerate(judges):
+                name = "d" if len(judges) == 1 else f"d{number}"
+                _, groups[name] = objective.discriminator(
+                    judge,
+                    part.source,
+                    part.target,
+                    fake,
+                    conditional=conditional[number],
+                    step=None,
+                )
+            _, groups["g"] = objective.generator(
+                list(zip(judges, conditional, strict=True)),
+                part.source,
+                part.target,
+                fake,
+                style=style,
+            )
+            for name, terms in groups.items():
+                for term, value in terms.items():
+                    key = f"val/{name}/{term}"
+                    sums[key] = sums.get(key, 0.0) + float(value) / count
+    return sums
+
+
+def _fitting(part: Part, multiple: int, *, dtype: torch.dtype) -> Part:
+    """Cut a part to sides that the generator takes, with its type of numbers."""
+    height, width = (side - side % multiple or side for side in part.target.shape[-2:])
+    source, target = (image[..., :height, :width].to(dtype) for image in (part.source, part.target))
+    instance = None if part.instance is None else part.instance[..., :height, :width]
+    return Part(source, target, instance)

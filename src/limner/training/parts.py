@@ -1,0 +1,76 @@
+"""Parts of a batch, and the generator's pictures of them, in the style that an encoder reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from limner.data import network_input
+
+Style = tuple[Tensor, Tensor]
+"""Mean and log variance of a latent code, each N x L."""
+
+
+FIELDS = ("source", "target", "instance")
+"""What a step takes of a batch; `instance` where the data have it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some samples of a batch as networks take them.
+
+    `source` and `target` are N x C x H x W floats; `instance` is N x H x W integers or nothing.
+    """
+
+    source: Tensor
+    target: Tensor
+    instance: Tensor | None = None
+
+
+def parts_of(batch: Mapping[str, Tensor], count: int, expansion: Mapping[str, Any]) -> list[Part]:
+    """Split a batch into `count` equal parts, its label maps expanded: see `network_input`."""
+    batch = {**batch, "source": network_input(batch, **expansion)}
+    instances = batch["instance"].chunk(count) if "instance" in batch else [None] * count
+    pieces = zip(batch["source"].chunk(count), batch["target"].chunk(count), instances, strict=True)
+    return [Part(*piece) for piece in pieces]
+
+
+def _with_code(generator: nn.Module, encoder: nn.Module, part: Part) -> tuple[Tensor, Style]:
+    """z = m + e exp(v / 2), e from N(0, 1): Kingma and Welling 2014, section 2.4."""
+    mean, logvar = encoder(part.target)
+    noise = torch.randn(mean.shape, generator=torch.default_generator, dtype=mean.dtype)
+    z = mean + noise.to(mean.device) * torch.exp(0.5 * logvar)
+    return generator(part.source, z), (mean, logvar)
+
+
+def _with_features(generator: nn.Module, encoder: nn.Module, part: Part) -> tuple[Tensor, None]:
+    """Features of the target join the generator's input: Wang et al. 2018, section 3.4."""
+    features = encoder(part.target, part.instance)
+    return generator(torch.cat([part.source, features.to(part.source)], dim=1)), None
+
+
+# By the encoder's name in the configuration.
+STYLES: dict[str, Callable[[nn.Module, nn.Module, Part], tuple[Tensor, Style | None]]] = {
+    "spade-encoder": _with_code,
+    "features": _with_features,
+}
+
+
+def make_pictures(
+    generator: nn.Module, encoder: nn.Module | None, part: Part, *, style: str | None = None
+) -> tuple[Tensor, Style | None]:
+    """Return the generator's pictures of a part, and the code's distribution where there is one.
+
+    Args:
+        generator: takes the source, and what the encoder tells it.
+        encoder: reads the target's style; nothing for a generator without one.
+        part: what is translated.
+        style: a key of `STYLES`, the kind of `encoder`.
+    """
+    if encoder is None or style is None:
+        return generator(part.source), None
+    return STYLES[style](generator, encoder, part)
