@@ -136,13 +136,14 @@ def test_dropout_differs_from_step_to_step(fabric) -> None:
 
 
 def test_the_running_average_follows_its_definition(fabric) -> None:
-    state = build_state(small("training.ema=0.75", "generator.norm=batch"), fabric)
+    state = build_state(small("training.ema=0.45", "generator.norm=batch"), fabric)
     assert state.ema is not None
     expected = {k: v.clone() for k, v in state.generator.plain.named_parameters()}
-    for seed in range(4):
+    # t / (t + 3) until the decay that was asked for is less.
+    for seed, decay in enumerate([1 / 4, 2 / 5, 0.45, 0.45]):
         take(state, [batch(2, seed=seed)])
         for key, value in state.generator.plain.named_parameters():
-            expected[key] = 0.75 * expected[key] + 0.25 * value
+            expected[key] = decay * expected[key] + (1 - decay) * value
     for key, value in state.ema.named_parameters():
         torch.testing.assert_close(value, expected[key], rtol=1e-5, atol=1e-7)
     buffers = dict(state.generator.plain.named_buffers())

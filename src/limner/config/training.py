@@ -43,7 +43,9 @@ class TrainingSettings(Section):
     decay_start: Fraction = 0.5
     """The part of the epochs before the decay begins."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Decay of a running average of the generator's weights, which then makes the pictures."""
+    """Decay of a running average of the generator's weights, which then makes the pictures.
+
+    The decay after t steps is at most t / (t + 3), so that short trainings forget their start."""
     precision: Literal["32-true", "bf16-mixed", "64-true"] = "32-true"
     """Number format, as Lightning Fabric names it."""
     workers: Annotated[int, Field(ge=0)] = 0

@@ -212,12 +212,18 @@ def set_learning_rates(state: State, epoch: int) -> float:
 
 @torch.no_grad()
 def update_ema(state: State) -> None:
-    """Move the running average towards the generator; buffers (batch statistics) are copied."""
+    """Move the running average towards the generator; buffers (batch statistics) are copied.
+
+    After t steps the decay is min(training.ema, t / (t + 3)), so that the average is about one
+    over the last third of the training until `ema` bounds its memory (a window that grows with
+    t, as in Karras et al. 2024, section 3.1): a short training is not shown its first weights.
+    """
     if state.ema is None or state.config.training.ema is None:
         return
-    plain = state.generator.plain
+    plain, steps = state.generator.plain, state.step + 1
+    decay = min(state.config.training.ema, steps / (steps + 3))
     for average, weight in zip(state.ema.parameters(), plain.parameters(), strict=True):
-        average.lerp_(weight, 1 - state.config.training.ema)
+        average.lerp_(weight, 1 - decay)
     for average, buffer in zip(state.ema.buffers(), plain.buffers(), strict=True):
         average.copy_(buffer)
 
