@@ -186,12 +186,15 @@ def test_intervals_stand_beneath_their_figures(
 ) -> None:
     told_so = json.loads(json.dumps(comparison))
     for k, one in enumerate(told_so["runs"].values()):
-        method = {"interval_method": "bootstrap over images"}
+        method = {"interval_method": "told by the runs"}
         one["scores"]["values"]["l1"] = 0.25
         one["scores"]["details"]["l1"] |= {"interval": [0.1 + k, 0.3 + k]} | method
     page = Page(write_comparison(tmp_path, told_so))
     assert page.row("l1")[1:3] == ["0.25000.1000 to 0.3000", "0.25001.1000 to 1.3000"]
-    assert "its 95 % interval (bootstrap over images)" in page.text
+    # Each method once, those of the other metrics too.
+    assert (
+        "its 95 % interval (told by the runs; bootstrap over images, 1000 resamples)" in page.text
+    )
     print_comparison(told_so)
     assert "0.2500 (0.1000 to 0.3000)  0.2500 (1.1000 to 1.3000)" in capsys.readouterr().out
 
