@@ -18,7 +18,8 @@ from quiet import interleaved, machine, paired_ratio, refuse_if_busy, table
 
 from limner.objective import Objective
 from limner.presets import preset
-from limner.training.state import build_discriminators, build_generator, build_state, resolved
+from limner.training.resolving import resolved
+from limner.training.state import build_discriminators, build_generator, build_state
 from limner.training.step import gan_step
 
 

@@ -17,7 +17,7 @@ from limner.config import (
 )
 from limner.errors import ConfigError
 from limner.presets import PRESETS, about, preset
-from limner.training.state import resolved
+from limner.training.resolving import resolved
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from pydantic import BaseModel
 
-from limner.config import Config, read_config, to_yaml, with_overrides
+from limner.config import (
+    Config,
+    PatchSettings,
+    UNetSettings,
+    read_config,
+    to_yaml,
+    with_overrides,
+)
 from limner.config.networks import DiscriminatorSettings, EncoderSettings, GeneratorSettings
 from limner.config.spade import UPSAMPLINGS
 from limner.errors import ConfigError
@@ -19,8 +29,10 @@ from limner.networks import (
     make_generator,
 )
 from limner.networks.spade import DOUBLINGS, PLAIN_NORMS
+from limner.networks.unet import joins_for
 from limner.presets import preset
-from limner.training.state import resolved
+from limner.training.resolving import resolved
+from limner.training.state import build_generator
 
 BEGINNING = {"init", "init_gain"}
 
@@ -109,3 +121,42 @@ def test_a_style_code_begins_pictures_of_the_training_size(tmp_path) -> None:
 
 def test_settings_without_an_encoder_are_as_before() -> None:
     assert preset("pix2pix").encoder is None
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 4, 1, 1), (3, 4, 1, 1), (2, 5, 1, 3), (2, 1, 2, 1), (3, 5, 2, 2)]
+)
+def test_the_least_side_of_a_picture_is_what_the_discriminator_says(
+    shape: tuple[int, int, int, int],
+) -> None:
+    layers, kernel, last_stride, scale = shape
+    shaped = {"layers": layers, "kernel": kernel, "last_stride": last_stride, "scale": scale}
+    settings = PatchSettings(**shaped)  # pyright: ignore[reportArgumentType]
+    network = make_discriminator("patch", width=1, **shaped)
+    assert settings.smallest == network.smallest
+
+
+def test_a_field_decides_layers_and_kernel_of_the_network_that_is_built() -> None:
+    config = resolved(
+        with_section("discriminators.0.field=62", "discriminators.0.last_stride=2", "data.size=128")
+    )
+    judge = config.discriminators[0]
+    assert isinstance(judge, PatchSettings)
+    assert (judge.layers, judge.kernel) == (3, 2)
+    with pytest.raises(ConfigError, match="choose a field of"):
+        resolved(with_section("discriminators.0.field=63"))
+
+
+@pytest.mark.parametrize("skips", ["add", "alternating", "[concat, add, multiply, add, concat]"])
+def test_skips_reach_the_network_and_come_back_from_the_file(skips: str, tmp_path: Path) -> None:
+    config = resolved(with_section(f"generator.skips={skips}", "data.size=64", "generator.width=2"))
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    network: Any = build_generator(read_config(tmp_path / "config.yaml"))
+    assert isinstance(config.generator, UNetSettings)
+    assert network.skips == joins_for(config.generator.skips, depth=6)
+
+
+def test_a_list_of_joins_must_fit_the_depth() -> None:
+    config = resolved(with_section("generator.skips=[add, add]", "data.size=64"))
+    with pytest.raises(ConfigError, match="lists 2 joins: a U-Net of depth 6 has 5"):
+        build_generator(config)

@@ -11,7 +11,8 @@ import pytest
 from limner.cli import build
 from limner.networks import count_parameters
 from limner.presets import PRESETS, preset
-from limner.training.state import build_discriminators, build_generator, resolved
+from limner.training.resolving import resolved
+from limner.training.state import build_discriminators, build_generator
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -12,7 +12,8 @@ from limner.config import to_yaml, with_overrides
 from limner.files import write_text
 from limner.presets import preset
 from limner.training.checkpoint import save_checkpoint
-from limner.training.state import build_state, resolved
+from limner.training.resolving import resolved
+from limner.training.state import build_state
 
 
 def draw_data(root: Path, *, test: int) -> Path:

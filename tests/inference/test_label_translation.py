@@ -20,7 +20,8 @@ from limner.inference import (
     translate_file,
 )
 from limner.presets import preset
-from limner.training.state import build_generator, resolved
+from limner.training.resolving import resolved
+from limner.training.state import build_generator
 
 
 def config(*overrides: str) -> Config:

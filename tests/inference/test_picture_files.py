@@ -21,7 +21,8 @@ from limner.inference import (
     write_picture,
 )
 from limner.presets import preset
-from limner.training.state import build_generator, resolved
+from limner.training.resolving import resolved
+from limner.training.state import build_generator
 
 
 def picture(path: Path, width: int = 40, height: int = 30, channels: int = 3) -> Path:

@@ -12,7 +12,8 @@ from limner.errors import DataError
 from limner.inference import Translator, as_for_pictures, pad_to_multiple, to_bytes
 from limner.networks import initialise
 from limner.presets import preset
-from limner.training.state import build_generator, resolved
+from limner.training.resolving import resolved
+from limner.training.state import build_generator
 
 
 def config(*overrides: str) -> Config:

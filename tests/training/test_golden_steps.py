@@ -12,7 +12,8 @@ from torch import Tensor
 from limner.config import with_overrides
 from limner.objective import Objective
 from limner.presets import preset
-from limner.training.state import Player, State, build_state, resolved
+from limner.training.resolving import resolved
+from limner.training.state import Player, State, build_state
 from limner.training.step import gan_step
 from limner.transfer import from_project, network_settings
 

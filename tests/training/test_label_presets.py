@@ -19,7 +19,8 @@ from limner.objective import Objective
 from limner.presets import preset
 from limner.training import train
 from limner.training.events import read_events
-from limner.training.state import build_state, resolved
+from limner.training.resolving import resolved
+from limner.training.state import build_state
 from limner.training.step import gan_step
 
 NOT_NETWORK = {"init", "init_gain", "conditional"}

@@ -6,7 +6,7 @@ import torch
 
 from limner.config import Config, with_overrides
 from limner.presets import preset
-from limner.training.state import resolved
+from limner.training.resolving import resolved
 
 # Networks of a few thousand weights on pictures of 32 pixels: a step takes milliseconds.
 SMALL = (

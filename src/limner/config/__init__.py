@@ -131,11 +131,11 @@ class Config(Section):
             _check_divisible(self.data, 2**self.encoder.downs)
         _check_style(self.generator, self.encoder)
         for index, discriminator in enumerate(self.discriminators):
-            # n halvings, then two 4x4 convolutions of stride 1 that take one pixel each.
-            layers = discriminator.layers if isinstance(discriminator, PatchSettings) else 0
-            if layers and min(height, width) // 2**layers - 2 < 1:
+            if isinstance(discriminator, PatchSettings) and min(height, width) < (
+                discriminator.smallest
+            ):
                 raise ValueError(
-                    f"discriminators.{index}.layers={layers} leaves no patch of a "
+                    f"discriminators.{index}.layers={discriminator.layers} leaves no patch of a "
                     f"{height}x{width} picture: lower it or raise data.size"
                 )
         return self

@@ -15,6 +15,8 @@ from limner.config.pix2pixhd import (
 )
 from limner.config.spade import SPADEEncoderSettings, SPADESettings
 
+Join = Literal["concat", "add", "multiply"]
+
 
 class UNetSettings(Section):
     """The encoder-decoder with skip connections (Isola et al. 2017, section 3.2.1)."""
@@ -33,6 +35,11 @@ class UNetSettings(Section):
     """Probability, in the innermost decoder levels of full width."""
     dropout_kind: Literal["element", "channel", "none"] = "element"
     """What is dropped: single values, whole channels, nothing."""
+    skips: Literal["concat", "add", "multiply", "alternating"] | tuple[Join, ...] = "concat"
+    """How each level's features are joined; alternating is concat and multiply by turns. A list
+    names the joins one by one, from the outermost inwards."""
+    rectify_last_skip: bool = True
+    """Whether the outermost skip passes the last ReLU too; in the study it does not."""
     init: Init = "normal"
     """Initialisation of the weights; default is PyTorch's own."""
     init_gain: Gain = 0.02
@@ -83,6 +90,14 @@ class PatchSettings(Section):
     """Filters of the first layer (ndf)."""
     layers: PositiveInt = 3
     """Strided layers; 1 to 5 see fields of 16, 34, 70, 142 and 286 pixels."""
+    field: PositiveInt | None = None
+    """What one logit sees, in pixels; if given, it decides layers and kernel."""
+    kernel: PositiveInt = 4
+    """Side of the logits' kernel."""
+    last_stride: Literal[1, 2] = 1
+    """Stride of the convolution before the logits: 1 in pix2pix, 2 in the study."""
+    scale: PositiveInt = 1
+    """What both sides of the picture are divided by before it is judged."""
     norm: Norm = "batch"
     """Normalisation."""
     bias: bool | None = None
@@ -93,6 +108,13 @@ class PatchSettings(Section):
     """Initialisation of the weights; default is PyTorch's own."""
     init_gain: Gain = 0.02
     """Standard deviation for normal, gain for the others."""
+
+    @property
+    def smallest(self) -> int:
+        """The least side of a picture that it can judge; `PatchDiscriminator.smallest`."""
+        least = max(2, self.kernel - 2)
+        before = least + 1 if self.last_stride == 1 else 2 * least
+        return self.scale * 2**self.layers * before
 
 
 class PixelSettings(Section):

@@ -15,7 +15,7 @@ from limner.config import Config, LabelSettings, with_overrides
 from limner.data import Pair, PairedDataset, derive_labels, make_loader, read_description, splits
 from limner.errors import DataError
 from limner.inference import default_cache_folder, open_pairs
-from limner.training.state import resolved
+from limner.training.resolving import resolved
 
 
 @dataclass(frozen=True)

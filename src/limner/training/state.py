@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from limner import schedules
-from limner.config import Config, SPADESettings, UNetSettings, with_overrides
-from limner.errors import ConfigError
+from limner.config import Config
 from limner.networks import (
-    depth_for,
     initialise,
     make_discriminator,
     make_encoder,
@@ -35,8 +33,6 @@ OPTIMIZERS = {
 
 # Keys of a network's section that say how it begins, not what it is.
 INITIALISATION = {"init", "init_gain"}
-# Halvings below which a U-Net derived for pictures of 64 pixels and more is taken for a mishap.
-SHALLOWEST = 5
 
 
 @dataclass
@@ -95,38 +91,6 @@ class State:
     def picture_network(self) -> nn.Module:
         """The generator that makes pictures: the running average where there is one."""
         return self.ema if self.ema is not None else self.generator.plain
-
-
-def resolved(config: Config) -> Config:
-    """Return `config` with everything that was left to be derived filled in."""
-    height, width = config.data.size
-    derived = []
-    if config.data.load_size is None:
-        derived.append(f"data.load_size=[{round(height * 286 / 256)}, {round(width * 286 / 256)}]")
-    if isinstance(config.generator, UNetSettings) and config.generator.depth is None:
-        derived.append(f"generator.depth={_depth(config.data.size)}")
-    if isinstance(config.generator, SPADESettings) and config.generator.size is None:
-        derived.append(f"generator.size={list(config.data.size)}")
-    if config.training.discriminator_lr is None:
-        derived.append(f"training.discriminator_lr={config.training.lr}")
-    return with_overrides(config, derived)
-
-
-def _depth(size: tuple[int, int]) -> int:
-    """Return the U-Net's depth for a size; `ConfigError` where that makes it absurdly shallow.
-
-    100 pixels halve twice before they are odd, and a U-Net of two levels sees little more than
-    single strokes; no one asks for that who asks for 100 pixels.
-    """
-    depth = depth_for(size)
-    if depth >= SHALLOWEST or min(size) < 2 * 2**SHALLOWEST:
-        return depth
-    near = {tuple(max(m, round(side / m) * m) for side in size): None for m in (32, 128)}
-    advice = " or ".join(f"data.size={list(s)} ({depth_for(s)} halvings)" for s in near)  # pyright: ignore[reportArgumentType]
-    raise ConfigError(
-        f"data.size={list(size)} can be halved only {depth} times, which makes a U-Net too shallow "
-        f"to see whole objects: set {advice}, or generator.depth={depth} if that is meant"
-    )
 
 
 def build_generator(config: Config) -> nn.Module:

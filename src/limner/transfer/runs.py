@@ -14,7 +14,8 @@ from limner.files import write_text
 from limner.networks import count_parameters
 from limner.presets import PRESETS, preset
 from limner.training.checkpoint import save_checkpoint
-from limner.training.state import build_state, resolved
+from limner.training.resolving import resolved
+from limner.training.state import build_state
 from limner.transfer.importing import (
     detect_options,
     network_settings,
