@@ -92,6 +92,15 @@ def test_a_difference_is_found_in_the_right_direction() -> None:
     assert found["best"]["lpips"]["clear"] is False
 
 
+def test_the_segmentation_score_is_tested_where_it_has_a_value_an_image() -> None:
+    base = np.random.default_rng(2).uniform(0.4, 0.6, size=30)
+    worse, better = results(pixel_accuracy=list(base)), results(pixel_accuracy=list(base + 0.2))
+    found = compare_results({"worse": worse, "better": better}, seed=0)
+    (test,) = found["tests"]
+    assert (test["metric"], test["better"]) == ("pixel_accuracy", "better")
+    assert found["best"]["pixel_accuracy"] == {"run": "better", "clear": True}
+
+
 def test_p_values_are_corrected_for_all_metrics_and_pairs_of_runs() -> None:
     base = np.random.default_rng(1).normal(size=30)
     shifts = {"a": 0.0, "b": 1.0, "c": 2.0}

@@ -9,7 +9,7 @@ from typing import Any
 
 from limner.data import natural
 from limner.evaluation import scoretable
-from limner.evaluation.metrics import METRICS
+from limner.evaluation.metrics import FIGURES
 from limner.evaluation.report import render
 from limner.evaluation.swipe import Layer, encoded, swipe
 from limner.files import write_text
@@ -191,7 +191,7 @@ def _differ(comparison: dict[str, Any]) -> list[dict[str, Any]]:
             if pictures:
                 rows.append({"name": image["name"], "pictures": pictures})
         if rows:
-            found.append({"metric": metric, "better": METRICS[metric].better, "rows": rows})
+            found.append({"metric": metric, "better": FIGURES[metric].better, "rows": rows})
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from limner.errors import DataError
 from limner.evaluation import significance
-from limner.evaluation.metrics import METRICS
+from limner.evaluation.metrics import FIGURES
 from limner.evaluation.significance import holm, paired_test
 
 BELIEVED = 0.05
@@ -42,7 +42,7 @@ def compare_results(results: Results, *, seed: int) -> dict[str, Any]:
         differ[metric] = _most_different(names, values)
     for test, p in zip(tests, holm([test["p"] for test in tests]), strict=True):
         test["p_holm"] = p
-        sign = test["mean_difference"] * (1 if METRICS[test["metric"]].better == "higher" else -1)
+        sign = test["mean_difference"] * (1 if FIGURES[test["metric"]].better == "higher" else -1)
         test["better"] = None if p >= BELIEVED else test["a"] if sign > 0 else test["b"]
     return {
         "images": len(names),
@@ -80,7 +80,7 @@ def _paired_metrics(results: Results, count: int) -> list[str]:
     return [
         metric
         for metric in first
-        if metric in METRICS
+        if metric in FIGURES
         and all(
             len(one["scores"]["per_image"].get(metric, ())) == count for one in results.values()
         )
@@ -93,7 +93,7 @@ def _test(
     apart = [x - y for x, y in zip(values[a], values[b], strict=True)]
     found = paired_test(apart, seed=seed)
     up, down = sum(d > 0 for d in apart), sum(d < 0 for d in apart)
-    wins = (up, down) if METRICS[metric].better == "higher" else (down, up)
+    wins = (up, down) if FIGURES[metric].better == "higher" else (down, up)
     return {
         "metric": metric,
         "a": a,
@@ -123,11 +123,11 @@ def _best(results: Results, tests: Sequence[dict[str, Any]]) -> dict[str, dict[s
     shared = [
         metric
         for metric in next(iter(results.values()))["scores"]["values"]
-        if metric in METRICS and all(metric in one["scores"]["values"] for one in results.values())
+        if metric in FIGURES and all(metric in one["scores"]["values"] for one in results.values())
     ]
     for metric in shared:
         values = {label: one["scores"]["values"][metric] for label, one in results.items()}
-        pick = max if METRICS[metric].better == "higher" else min
+        pick = max if FIGURES[metric].better == "higher" else min
         label = pick(values, key=lambda name: values[name])
         won = [
             t["better"] == label

@@ -77,6 +77,9 @@ SEGMENTATION: dict[str, Metric] = {
 }
 """The figures of the metric `seg`, which needs label maps too: `segmentation.results` adds them."""
 
+FIGURES: dict[str, Metric] = METRICS | SEGMENTATION
+"""All that may stand in a table of scores."""
+
 
 @dataclass(frozen=True)
 class Scores:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from limner.evaluation.metrics import METRICS, SEGMENTATION
+from limner.evaluation.metrics import FIGURES
 
 ARROWS = {"lower": "↓ lower", "higher": "↑ higher"}
 # Shown in their own columns, or of no use to a reader of the page.
@@ -54,7 +54,7 @@ def rows(results: dict[str, Any]) -> list[dict[str, Any]]:
     table = []
     for name, value in scores["values"].items():
         details = (scores.get("details") or {}).get(name) or {}
-        metric = METRICS.get(name) or SEGMENTATION.get(name)
+        metric = FIGURES.get(name)
         table.append(
             {
                 "name": name,
