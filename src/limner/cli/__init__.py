@@ -8,7 +8,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 from limner import __version__
-from limner.cli import demo, measure, runs, training
+from limner.cli import demo, experiment, measure, runs, training
 from limner.errors import LimnerError
 
 
@@ -27,6 +27,7 @@ def build() -> App:
     app.command(measure.compare)
     app.command(measure.report)
     app.command(runs.import_run, name="import")
+    app.command(experiment.experiment)
     app.command(training.presets)
     return app
 

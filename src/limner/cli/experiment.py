@@ -1,0 +1,149 @@
+"""`limner experiment`: a table of a paper, or a grid of one's own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from limner.cli.options import (
+    Device,
+    Json,
+    Metrics,
+    Overrides,
+    Weights,
+    command_line,
+    pick_device,
+    print_json,
+)
+
+
+def experiment(
+    name: str | None = None,
+    data: Path | None = None,
+    *,
+    out: Path | None = None,
+    scale: str | None = None,
+    seeds: int | None = None,
+    jobs: int | None = None,
+    only: Annotated[list[str] | None, Parameter(negative=(), consume_multiple=True)] = None,
+    overrides: Overrides = None,
+    metrics: Metrics = None,
+    weights: Weights = None,
+    split: str = "test",
+    device: Device = "auto",
+    times: bool = True,
+    only_times: Annotated[bool, Parameter(negative=())] = False,
+    report_only: Annotated[bool, Parameter(negative=())] = False,
+    list_: Annotated[bool, Parameter(name="--list", negative=())] = False,
+    json: Json = False,
+) -> None:
+    """Train and measure every cell of a table, and write its report; without a name, list them.
+
+    Each cell is an ordinary run in OUT/cells/CELL/seedN. After any interruption the same command
+    goes on where each cell stood; cells that are done are not touched. OUT/report.html and
+    OUT/report.md hold the published figures beside those measured here.
+
+    **Examples**
+
+    - `limner experiment`
+    - `limner experiment losses facades --out losses --seeds 2 --set data.direction=BtoA`
+    - `limner experiment skip-connections facades --out skips --scale paper --weights weights`
+    - `limner experiment grid.yaml facades --out grid`
+    - `limner experiment --out losses --report-only`
+
+    Parameters
+    ----------
+    name
+        A table by its name, or a grid as a YAML file.
+    data
+        The data set, as for `limner train`.
+    out
+        The experiment's folder; the table's name if not given.
+    scale
+        paper: as published; cpu: 128 x 128, half the width, a twelfth of the epochs. cpu if not
+        given. A grid has no scale.
+    seeds
+        Trainings of each cell, with the seeds 0, 1 and so on; 1 if not given. More can be asked
+        for later.
+    jobs
+        Trainings at once; one a core, or one a CUDA device, if not given.
+    only
+        Train these cells alone.
+    split
+        The split to measure on.
+    times
+        Measure how long an epoch of each cell takes, once all are trained.
+    only_times
+        Measure that alone, anew, of the cells that are trained.
+    report_only
+        Write the report of what is done, and train nothing.
+    list_
+        List the tables.
+    """
+    if list_ or (name is None and not report_only):
+        _list(as_json=json)
+        return
+    from limner.errors import ConfigError
+    from limner.experiments.opening import open_experiment
+    from limner.experiments.running import run_cells
+
+    if name is None or data is None:
+        raise ConfigError(f"limner experiment {name or 'NAME'} needs a data set: name DATA")
+    folder = out or Path(Path(name).stem)
+    plan, note = open_experiment(
+        name,
+        data,
+        scale=scale,
+        overrides=overrides or [],
+        seeds=seeds,
+        metrics=[] if metrics is None else [one.strip() for one in metrics.split(",")],
+        weights=weights,
+        split=split,
+    )
+    if note:
+        print(note, file=sys.stderr)
+    run_cells(
+        plan,
+        out=folder,
+        only=only or [],
+        jobs=jobs,
+        device=_kind(device),
+        weights=weights,
+        command=command_line(),
+    )
+
+
+def _kind(device: str) -> str:
+    """Return cpu or cuda: the experiment itself deals out the devices."""
+    from limner.errors import ConfigError
+
+    kind = pick_device(device)
+    if kind not in ("cpu", "cuda"):
+        raise ConfigError(
+            f"--device {device}: say cpu or cuda; CUDA_VISIBLE_DEVICES chooses among several"
+        )
+    return kind
+
+
+def _list(*, as_json: bool) -> None:
+    from limner.experiments.tables import TABLES
+
+    if as_json:
+        print_json(
+            {
+                name: {
+                    "title": table.title,
+                    "source": table.source,
+                    "cells": [cell.name for cell in table.cells],
+                }
+                for name, table in TABLES.items()
+            }
+        )
+        return
+    width = max(map(len, TABLES)) + 2
+    for name, table in TABLES.items():
+        print(f"{name:<{width}}{table.title} ({len(table.cells)} cells)")
+        print(f"{'':<{width}}{table.source}")

@@ -1,0 +1,159 @@
+"""A grid of one's own: a YAML file of settings, cells or axes, seeds and metrics, as a `Table`.
+
+title: How wide, and how joined       # optional, as are note and source
+preset: pix2pix-small
+set: {data.direction: BtoA, training.epochs: 10}
+axes:                                 # every combination is a cell; or name the cells:
+  generator.width: [16, 32]           #   cells:
+  generator.skips: [concat, add]      #     wide: {generator.width: 64}
+seeds: 2
+metrics: [l1, ssim]
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from limner.errors import ConfigError, LimnerError, unknown_name
+from limner.evaluation.metrics import chosen
+from limner.experiments.definitions import Cell, Table
+from limner.experiments.plan import cell_config
+
+KEYS = ("title", "source", "note", "preset", "set", "cells", "axes", "seeds", "metrics")
+MOST_CELLS = 1000
+
+
+def read_grid(path: Path) -> Table:
+    """Read a grid; every cell's settings are validated.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML, or asks for something that there is not; the
+            message names the file, the cell and the cure.
+    """
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing: name a grid's YAML file, or a table") from None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not readable YAML: {reason}") from None
+    if not isinstance(given, dict):
+        raise ConfigError(f"{path} holds no grid: expected keys such as preset and cells or axes")
+    for key in given:
+        if key not in KEYS:
+            raise ConfigError(f"{path}: {unknown_name('key', str(key), KEYS)}")
+    try:
+        table = Table(
+            title=str(given.get("title", path.stem)),
+            source=str(given.get("source", "")),
+            note=str(given.get("note", "")),
+            preset=_preset(given),
+            common=_overrides(given.get("set") or {}, where="set"),
+            cells=_cells(given),
+            seeds=_seeds(given.get("seeds")),
+            metrics=_metrics(given.get("metrics")),
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    for cell in table.cells:
+        try:
+            cell_config(table, cell, scale="")
+        except LimnerError as error:
+            raise ConfigError(f"{path}, cell {cell.name}: {error}") from None
+    return table
+
+
+def _preset(given: Mapping[str, Any]) -> str:
+    if not isinstance(given.get("preset"), str):
+        raise ConfigError("it names no preset to begin with: add preset (`limner presets` lists)")
+    return given["preset"]
+
+
+def _overrides(settings: object, *, where: str) -> tuple[str, ...]:
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{where} must map keys to values, such as training.lr: 1e-4")
+    # JSON is YAML, so that what was read goes through --set unchanged.
+    return tuple(f"{key}={json.dumps(value)}" for key, value in settings.items())
+
+
+def _cells(given: Mapping[str, Any]) -> tuple[Cell, ...]:
+    named, axes = given.get("cells"), given.get("axes")
+    if (named is None) == (axes is None):
+        raise ConfigError(
+            "give either cells, each with its settings, or axes, each with its values"
+        )
+    if axes is not None:
+        return _product(axes)
+    if not isinstance(named, dict) or not named:
+        raise ConfigError("cells is empty: name each cell with its settings, such as {wide: {...}}")
+    return tuple(
+        Cell(str(name), _overrides(settings or {}, where=f"cells.{name}"))
+        for name, settings in named.items()
+    )
+
+
+def _product(axes: object) -> tuple[Cell, ...]:
+    """Return a cell for every combination of the axes' values."""
+    if not isinstance(axes, dict) or not axes:
+        raise ConfigError("axes is empty: give keys with lists of values, or name cells")
+    for key, values in axes.items():
+        if not isinstance(values, list) or not values:
+            raise ConfigError(f"axes.{key} is {values!r}: give a list of one value or more")
+    count = 1
+    for values in axes.values():
+        count *= len(values)
+    if count > MOST_CELLS:
+        raise ConfigError(
+            f"axes make {count:,} cells, more than {MOST_CELLS:,}: name cells instead"
+        )
+    short = _short(list(axes))
+    cells: dict[str, Cell] = {}
+    for combination in itertools.product(*axes.values()):
+        pairs = dict(zip(axes, combination, strict=True))
+        name = ",".join(f"{short[key]}={_word(value)}" for key, value in pairs.items())
+        if name in cells:
+            raise ConfigError(f"axes make the cell {name} twice: give each value once")
+        cells[name] = Cell(name, _overrides(pairs, where="axes"))
+    return tuple(cells.values())
+
+
+def _short(keys: list[str]) -> dict[str, str]:
+    """Return the last word of each key, or the whole key where two end alike."""
+    last = {key: str(key).rsplit(".", 1)[-1] for key in keys}
+    words = list(last.values())
+    return {key: word if words.count(word) == 1 else str(key) for key, word in last.items()}
+
+
+def _word(value: object) -> str:
+    """Return a value as part of a folder's name."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return re.sub(r"[^A-Za-z0-9.+-]+", "-", text).strip("-") or "none"
+
+
+def _seeds(given: object) -> tuple[int, ...]:
+    if given is None:
+        return ()
+    seeds = list(range(given)) if isinstance(given, int) and given > 0 else given
+    if (
+        not isinstance(seeds, list)
+        or not seeds
+        or not all(type(seed) is int and seed >= 0 for seed in seeds)
+        or len(set(seeds)) != len(seeds)
+    ):
+        raise ConfigError(f"seeds is {given!r}: give a number from 1, or a list such as [0, 1]")
+    return tuple(seeds)
+
+
+def _metrics(given: object) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    if not isinstance(given, list):
+        raise ConfigError(f"metrics is {given!r}: give a list, such as [l1, ssim]")
+    return tuple(chosen([str(name) for name in given]))
