@@ -92,7 +92,7 @@ def _work(
     command: str,
     log: JsonLog,
 ) -> None:
-    tasks = {job.name: _task(job, plan, out, device, weights, command) for job in left}
+    tasks = {job.name: task_of(job, plan, out, device, weights, command) for job in left}
     by_name = {job.name: job for job in left}
     stands = {job.name: _stands(job.folder(out)) for job in left}
     if not tasks:
@@ -148,7 +148,10 @@ def _stands(run: Path) -> int:
     return 0 if checkpoint is None else int(checkpoint.name)
 
 
-def _task(job: Job, plan: Plan, out: Path, device: str, weights: Path | None, command: str) -> Task:
+def task_of(
+    job: Job, plan: Plan, out: Path, device: str, weights: Path | None, command: str
+) -> Task:
+    """Return the task of the child that does a job."""
     run = job.folder(out)
     spec = {
         "kind": "cell",

@@ -1,0 +1,149 @@
+"""Cells: trained, measured on their way and at the end, skipped when done, refused when changed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from small_cells import carry_out, tiny_plan
+
+from limner.errors import CheckpointError, ConfigError
+from limner.experiments.child import train_and_measure
+from limner.experiments.finished import is_done, results_of, steps_done
+from limner.experiments.plan import Plan
+from limner.experiments.record import open_record, read_record
+from limner.experiments.running import run_cells, task_of
+from limner.files import read_events
+
+
+@pytest.fixture(scope="module")
+def early(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path]:
+    """The table base, measured at 1 and at 8 steps."""
+    out = tmp_path_factory.mktemp("early")
+    plan = tiny_plan("base", drawn, "training.epochs=1")
+    carry_out(plan, out)
+    return plan, out
+
+
+def values(run: Path, folder: str) -> dict:
+    found = json.loads((run / "evaluation" / folder / "results.json").read_text())
+    return {"step": int(found["checkpoint"]), **found["scores"]["values"]}
+
+
+def test_a_training_is_measured_on_its_way_and_at_its_end(
+    early: tuple[Plan, Path], drawn: Path, tmp_path: Path
+) -> None:
+    plan, out = early
+    (job,) = plan.jobs()
+    run = job.folder(out)
+    assert [m.step for m in job.plan.measurements] == [1, 8]
+    first, last = (values(run, m.folder("test")) for m in job.plan.measurements)
+    assert (first["step"], last["step"]) == (1, 8)
+    assert first["l1"] != last["l1"]
+    # The way there is the shorter training: a run of one step by itself gives the same figures.
+    short = tiny_plan("base", drawn, "training.epochs=1")
+    task = task_of(short.jobs()[0], short, tmp_path, "cpu", None, "").spec
+    task["config"]["training"]["steps"] = 1
+    task["stages"] = [{"step": 1, "early": False, "folder": "test"}]
+    train_and_measure(task)
+    assert values(Path(task["run"]), "test") == first
+    # And the end is that of a training that was not interrupted for it.
+    task = task_of(short.jobs()[0], short, tmp_path / "whole", "cpu", None, "").spec
+    task["stages"] = [task["stages"][-1]]
+    train_and_measure(task)
+    assert values(Path(task["run"]), "test") == last
+
+
+def test_what_is_done_is_known_by_step_split_metrics_and_settings(
+    early: tuple[Plan, Path], drawn: Path
+) -> None:
+    plan, out = early
+    (job,) = plan.jobs()
+    assert is_done(job, plan, out)
+    assert steps_done(job.folder(out)) == 8
+    longer = tiny_plan("base", drawn, "training.epochs=2")
+    assert not is_done(longer.jobs()[0], longer, out)
+    other = tiny_plan("base", drawn, "training.epochs=1", "training.lr=1e-3")
+    assert not is_done(other.jobs()[0], other, out)
+    last = job.plan.measurements[-1]
+    run = job.folder(out)
+    assert results_of(run, last, split="test", metrics=("l1", "lpips")) is None
+    assert results_of(run, last, split="val", metrics=("l1",)) is None
+
+
+def test_finished_cells_are_not_touched(
+    early: tuple[Plan, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, out = early
+    monkeypatch.setattr("limner.experiments.crew._start", lambda *_: pytest.fail("a child began"))
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("cells/**/*") if path.is_file()}
+    run_cells(plan, out=out)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert read_events(out)[-1]["done"] == 1
+
+
+def test_a_changed_definition_is_refused_by_name(early: tuple[Plan, Path], drawn: Path) -> None:
+    _, out = early
+    with pytest.raises(ConfigError, match=r"cell base .*training\.lr was 0\.0002 and is 0\.001"):
+        open_record(out, tiny_plan("base", drawn, "training.epochs=1", "training.lr=1e-3"))
+    with pytest.raises(ConfigError, match="holds the experiment 'base' and this is 'losses'"):
+        open_record(out, tiny_plan("losses", drawn, "training.epochs=1"))
+    # What changes no figure may differ, and seeds may be added.
+    harmless = tiny_plan("base", drawn, "training.epochs=1", "training.log_every=7", seeds=3)
+    assert open_record(out, harmless)["seeds"] == [0, 1, 2]
+    assert open_record(out, tiny_plan("base", drawn, "training.epochs=1"))["seeds"] == [0, 1, 2]
+
+
+def test_fewer_metrics_and_other_pairs_are_refused(
+    early: tuple[Plan, Path], drawn: Path, tmp_path: Path
+) -> None:
+    plan, out = early
+    record = read_record(out)
+    (tmp_path / "experiment.json").write_text(
+        json.dumps(record | {"metrics": ["l1", "ssim", "fid"]})
+    )
+    with pytest.raises(ConfigError, match="measured by fid too: give --weights"):
+        open_record(tmp_path, plan)
+    (tmp_path / "experiment.json").write_text(
+        json.dumps(record | {"pairs": {"pairs": 3, "sha256": "0"}})
+    )
+    with pytest.raises(ConfigError, match=r"other training pairs \(3 then, 8 now"):
+        open_record(tmp_path, plan)
+
+
+def test_a_folder_of_other_things_is_refused(early: tuple[Plan, Path], tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="holds other files"):
+        run_cells(early[0], out=tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="is a file"):
+        run_cells(early[0], out=tmp_path / "file")
+
+
+def test_settings_that_the_cells_differ_in_cannot_be_set_for_all(drawn: Path) -> None:
+    with pytest.raises(ConfigError, match=r"would undo what cell cGAN is about"):
+        tiny_plan("losses", drawn, "objective.l1=10")
+    with pytest.raises(ConfigError, match="would undo what cell L1 is about"):
+        tiny_plan("losses", drawn, "discriminators=[]")
+    with pytest.raises(ConfigError, match="say --seeds"):
+        tiny_plan("losses", drawn, "seed=4")
+    with pytest.raises(ConfigError, match="no cell has so many discriminators"):
+        tiny_plan("losses", drawn, "discriminators.1.width=4")
+
+
+def test_a_way_that_depends_on_the_length_stands_for_no_shorter_training(drawn: Path) -> None:
+    with pytest.raises(ConfigError, match=r"training\.schedule=linear depends on the length"):
+        tiny_plan("base", drawn, "training.schedule=linear")
+    with pytest.raises(ConfigError, match="8 steps are too few|raise training.epochs"):
+        tiny_plan("base", drawn, "training.steps=1")
+
+
+def test_seeds_come_one_after_the_other(drawn: Path) -> None:
+    plan = tiny_plan("losses", drawn, seeds=2)
+    names = [(job.plan.cell.name, job.seed) for job in plan.jobs()]
+    assert names[:5] == [(name, 0) for name in ("L1", "cGAN", "L1+cGAN", "GAN", "L1+GAN")]
+    assert names[5:] == [(name, 1) for name, _ in names[:5]]
+    assert [job.name for job in plan.jobs(["GAN"])] == ["GAN, seed 0", "GAN, seed 1"]
+    with pytest.raises(ConfigError, match="unknown cell 'gan': known are L1, cGAN"):
+        plan.jobs(["gan"])
