@@ -135,7 +135,7 @@ def test_settings_that_the_cells_differ_in_cannot_be_set_for_all(drawn: Path) ->
 def test_a_way_that_depends_on_the_length_stands_for_no_shorter_training(drawn: Path) -> None:
     with pytest.raises(ConfigError, match=r"training\.schedule=linear depends on the length"):
         tiny_plan("base", drawn, "training.schedule=linear")
-    with pytest.raises(ConfigError, match="8 steps are too few|raise training.epochs"):
+    with pytest.raises(ConfigError, match=r"steps are too few .* raise training\.epochs"):
         tiny_plan("base", drawn, "training.steps=1")
 
 

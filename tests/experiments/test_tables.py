@@ -145,5 +145,5 @@ def test_networks_have_the_published_parameters() -> None:
 
 
 def test_an_unknown_table_is_answered_with_the_known() -> None:
-    with pytest.raises(Exception, match="did you mean 'losses'.*known are base, discriminator-w"):
+    with pytest.raises(Exception, match=r"did you mean 'losses'.*known are base, discriminator-w"):
         table("loses")

@@ -54,7 +54,7 @@ def _slow(name: str, skips: str, at_250: float, at_400: float) -> Cell:
 # A third field beside the study's 94 and 62 pixels, of the same make.
 _THREE = ", ".join(
     f"{{name: patch, layers: {layers}, kernel: {kernel}, last_stride: 2, norm: instance, "
-    "bias: true, init: default}}"
+    "bias: true, init: default}"
     for layers, kernel in ((3, 4), (3, 2), (2, 2))
 )
 

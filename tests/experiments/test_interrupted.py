@@ -1,0 +1,126 @@
+"""kill -9 in the middle of a cell, twice, and Ctrl-C: the same table in the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from small_cells import TINY, carry_out
+
+from limner.experiments.crew import Stopped
+from limner.experiments.finished import results_of, steps_done
+from limner.experiments.opening import open_experiment
+from limner.experiments.plan import Plan
+from limner.experiments.running import FailedCellsError, run_cells
+from limner.files import read_events
+
+pytestmark = pytest.mark.slow
+
+GRID = """
+preset: study
+set: {training.epochs: 20, training.checkpoint_every: 1, objective.weighting: adaptive}
+cells:
+  add: {generator.skips: add}
+  soft: {objective.real_label: 0.9}
+metrics: [l1, ssim]
+"""
+
+
+def settings() -> list[str]:
+    return [one for one in TINY if not one.startswith("discriminators.2")]
+
+
+def planned(drawn: Path, folder: Path) -> Plan:
+    (folder / "grid.yaml").write_text(GRID)
+    return open_experiment(str(folder / "grid.yaml"), drawn, overrides=settings())[0]
+
+
+def table_of(plan: Plan, out: Path) -> dict:
+    found = {
+        (job.name, one.label): results_of(
+            job.folder(out), one, split=plan.split, metrics=plan.metrics
+        )
+        for job in plan.jobs()
+        for one in job.plan.measurements
+    }
+    return {key: one and one["scores"]["per_image"] for key, one in found.items()}
+
+
+def wait_for(condition, *, seconds: float = 200) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_killed_twice_in_the_middle_of_a_cell(drawn: Path, tmp_path: Path) -> None:
+    plan, out = planned(drawn, tmp_path), tmp_path / "out"
+    add, soft = (job.folder(out) for job in plan.jobs())
+    words = [word for setting in settings() for word in ("--set", setting)]
+    command = ["experiment", str(tmp_path / "grid.yaml"), str(drawn), "--out", str(out), *words]
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "limner", *command, "--jobs", "1"],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    wait_for(lambda: steps_done(add) > 16)
+    parent.kill()
+    parent.wait()
+    # Its child ends with it; else it would write into the run that is taken up again below.
+    wait_for(lambda: not alive(read_events(out)[-1]["pid"]), seconds=20)
+    assert 16 < steps_done(add) < 160
+
+    def kill_the_second() -> None:
+        wait_for(lambda: steps_done(soft) > 40)
+        os.kill(read_events(out)[-1]["pid"], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_the_second)
+    killer.start()
+    with pytest.raises(FailedCellsError, match=r"soft, seed 0: was ended by SIGKILL"):
+        run_cells(plan, out=out, jobs=1)
+    killer.join()
+    assert 40 < steps_done(soft) < 160
+    run_cells(plan, out=out, jobs=1)
+    started = [e["from_step"] for e in read_events(out) if e["event"] == "cell-started"]
+    assert started[0] == 0
+    assert 0 < started[1] < 160
+    assert 0 < started[3] < 160
+
+    whole = tmp_path / "whole"
+    carry_out(plan, whole)
+    assert table_of(plan, out) == table_of(plan, whole)
+    assert None not in table_of(plan, whole).values()
+
+
+def alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_signal_writes_checkpoints_and_says_how_to_go_on(drawn: Path, tmp_path: Path) -> None:
+    plan, out = planned(drawn, tmp_path), tmp_path / "out"
+    runs = [job.folder(out) for job in plan.jobs()]
+
+    def interrupt() -> None:
+        wait_for(lambda: all(steps_done(run) > 20 for run in runs))
+        os.kill(os.getpid(), signal.SIGINT)
+
+    killer = threading.Thread(target=interrupt)
+    killer.start()
+    with pytest.raises(Stopped, match="repeat the command to go on") as stopped:
+        run_cells(plan, out=out, jobs=2)
+    killer.join()
+    assert stopped.value.exit_code == 130
+    for run in runs:
+        last = read_events(run)[-1]
+        assert last["event"] == "interrupted"
+        assert (run / "checkpoints" / f"{last['step']:08d}" / "state.pt").is_file()
+    assert read_events(out)[-1]["event"] == "interrupted"
+    shutil.rmtree(out)
