@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -18,6 +18,7 @@ from limner.cli.options import (
     pick_device,
     print_json,
 )
+from limner.errors import ConfigError
 
 
 def experiment(
@@ -83,16 +84,21 @@ def experiment(
     list_
         List the tables.
     """
-    if list_ or (name is None and not report_only):
+    if list_ or (name is None and not (report_only or only_times)):
         _list(as_json=json)
         return
-    from limner.errors import ConfigError
+    from limner.experiments.finishing import run_experiment, time_epochs
     from limner.experiments.opening import open_experiment
-    from limner.experiments.running import run_cells
+    from limner.experiments.report import write_report
 
+    folder = _folder(name, out)
+    if report_only or only_times:
+        if only_times:
+            time_epochs(folder, data=data, device=_kind(device), weights=weights)
+        _show(write_report(folder), folder, as_json=json)
+        return
     if name is None or data is None:
         raise ConfigError(f"limner experiment {name or 'NAME'} needs a data set: name DATA")
-    folder = out or Path(Path(name).stem)
     plan, note = open_experiment(
         name,
         data,
@@ -105,21 +111,42 @@ def experiment(
     )
     if note:
         print(note, file=sys.stderr)
-    run_cells(
+    results = run_experiment(
         plan,
         out=folder,
         only=only or [],
         jobs=jobs,
         device=_kind(device),
         weights=weights,
+        times=times,
         command=command_line(),
     )
+    _show(results, folder, as_json=json)
+
+
+def _folder(name: str | None, out: Path | None) -> Path:
+    if out is None and name is None:
+        raise ConfigError("say which experiment: name it, or give its folder as --out")
+    return out or Path(Path(str(name)).stem)
+
+
+def _show(results: dict[str, Any], folder: Path, *, as_json: bool) -> None:
+    """Print the main table, aligned, and where the report is."""
+    if as_json:
+        print_json(results)
+        return
+    from limner.experiments.wording import scores
+
+    table = scores(results)
+    lines = [table.heads, *table.rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
+    print(f"see {folder / 'report.html'}")
 
 
 def _kind(device: str) -> str:
     """Return cpu or cuda: the experiment itself deals out the devices."""
-    from limner.errors import ConfigError
-
     kind = pick_device(device)
     if kind not in ("cpu", "cuda"):
         raise ConfigError(

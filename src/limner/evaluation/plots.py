@@ -14,7 +14,10 @@ from typing import Any
 from limner.evaluation.curves import SMOOTHED_FROM, Line, Panel, smooth
 
 # Mid-tones that stand out from white and from black alike.
-PALETTE = ("#3b82d6", "#e0792b", "#2f9e69", "#b0569f", "#c9495a", "#8a8f3c", "#6a7a8c")
+PALETTE = (
+    *("#3b82d6", "#e0792b", "#2f9e69", "#b0569f", "#c9495a", "#8a8f3c", "#6a7a8c"),
+    *("#22a3a3", "#9a6b3f", "#6f5fc4", "#d88fb0", "#4f7f2f"),
+)
 INK = "#010203"  # stands for the ink of the page until the drawing is done
 MOST_POINTS = 1500  # more cannot be told apart at the width of a page
 LOG_FROM = 12.0  # a range of more than this ratio is drawn on a log scale

@@ -22,6 +22,7 @@ from limner.files import read_events, write_text
 
 MOST_SHEETS = 6  # of those written during training
 SWIPED = 12  # pictures of an evaluation to swipe between
+TEMPLATES = Path(__file__).parent / "templates"
 SWIPE_BUDGET = 1_500_000  # bytes of the page that these may take
 
 
@@ -39,15 +40,15 @@ def write_report(run: Path) -> Path:
     return page
 
 
-def render(template: str, contents: dict[str, Any]) -> str:
-    """Fill a template; all text is escaped but what a template calls safe.
+def render(template: str, contents: dict[str, Any], *, folder: Path | None = None) -> str:
+    """Fill a template, of this room or of `folder`; text is escaped but what it calls safe.
 
     That are drawings, which hold none of the run's text, and the pictures' JSON (`swipe.swipe`).
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader([*([folder] if folder else []), TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
@@ -73,10 +74,10 @@ def _contents(run: Path) -> dict[str, Any]:
         "problems": problems,
         "evaluate_command": facts.evaluate_command(run, events, config),
         "samples": _samples(run, events),
-        "losses": [_drawing(panel, f"t{k}") for k, panel in enumerate(losses)],
+        "losses": [drawing(panel, f"t{k}") for k, panel in enumerate(losses)],
         "smoothed": any(panel.is_smoothed for panel in losses),
         "resumed": any(panel.breaks for panel in losses),
-        "validation": [_drawing(panel, f"v{k}") for k, panel in enumerate(validation)],
+        "validation": [drawing(panel, f"v{k}") for k, panel in enumerate(validation)],
         "best": f"{best:,.0f}" if best is not None else "",
         "events": facts.happenings(events),
         "commands": facts.commands(run, events, list(results.values())),
@@ -144,8 +145,8 @@ def _samples(run: Path, events: list[dict[str, Any]]) -> list[Figure]:
     return [figure for figure in figures if figure is not None]
 
 
-def _drawing(panel: Panel, prefix: str) -> dict[str, Any]:
-    """Return a diagram with the key to its lines; a key shows the line's last value."""
+def drawing(panel: Panel, prefix: str) -> dict[str, Any]:
+    """Return a diagram with the key to its lines, for a template; a key shows a last value."""
     legend = []
     for k, line in enumerate(panel.lines):
         value = final(panel, line)

@@ -130,7 +130,23 @@ def _train_to(
     )
 
 
-TASKS = {"cell": train_and_measure}
+def time_cells(task: dict[str, Any]) -> None:
+    """Time the training steps of an experiment's cells: `times.measure_times`."""
+    from limner.experiments.times import measure_times
+
+    measure_times(
+        {name: Path(run) for name, run in task["runs"].items()},
+        out=Path(task["out"]),
+        root=Path(task["data"]),
+        device=task["device"],
+        weights=None if task["weights"] is None else Path(task["weights"]),
+        rounds=task["rounds"],
+        steps=task["steps"],
+        warm=task["warm"],
+    )
+
+
+TASKS = {"cell": train_and_measure, "times": time_cells}
 """What a child can be asked to do, by the task's `kind`."""
 
 

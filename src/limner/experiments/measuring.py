@@ -16,6 +16,11 @@ ALWAYS = ("l1", "ssim")
 WITHOUT = ("l1", "psnr", "ssim", "edge-f")
 """Taken where no weights are found at all."""
 
+NOTE = (
+    "Without pretrained weights the pictures are compared pixel by pixel only, which favours blur: "
+    "give --weights for fid, fd-vgg16 and lpips."
+)
+
 
 def choose_metrics(asked: Sequence[str], *, weights: Path | None) -> tuple[tuple[str, ...], str]:
     """Return the metrics to take, and a sentence where they are fewer than one would wish.
@@ -31,10 +36,7 @@ def choose_metrics(asked: Sequence[str], *, weights: Path | None) -> tuple[tuple
     found = [name for name in PRETRAINED if _at_hand(name, weights)]
     if found:
         return (*found, *ALWAYS), ""
-    return WITHOUT, (
-        "No pretrained weights were found, so the pictures are compared pixel by pixel only "
-        f"({', '.join(WITHOUT)}), which favours blur: give --weights for fid, fd-vgg16 and lpips."
-    )
+    return WITHOUT, NOTE
 
 
 def _at_hand(metric: str, weights: Path | None) -> bool:

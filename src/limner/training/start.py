@@ -58,12 +58,12 @@ def train(
     Raises:
         LimnerError: anything the user can cure; `Interrupted` after SIGINT or SIGTERM.
     """
-    fabric = _fabric(config, accelerator, devices)
+    fabric = build_fabric(config, accelerator, devices)
     data = open_training_data(
         config, rank=fabric.global_rank, world_size=fabric.world_size, cache_folder=cache_folder
     )
     config = data.config
-    objective = _objective(config, fabric, weights)
+    objective = build_objective(config, fabric, weights)
     validation = _validation(config, data, weights, objective)
     if newest(out) is None:
         check_start(config)
@@ -108,7 +108,7 @@ def train(
     return state
 
 
-def _fabric(config: Config, accelerator: str, devices: int | None) -> Fabric:
+def build_fabric(config: Config, accelerator: str, devices: int | None) -> Fabric:
     """Return a launched Fabric; torchrun's processes are found by the variables that it sets."""
     from lightning_fabric import Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy
@@ -135,7 +135,7 @@ def _fabric(config: Config, accelerator: str, devices: int | None) -> Fabric:
     return fabric
 
 
-def _objective(config: Config, fabric: Fabric, weights: Path | None) -> Objective:
+def build_objective(config: Config, fabric: Fabric, weights: Path | None) -> Objective:
     """Return the objective, its perceptual loss on the device, in the precision of the networks."""
     perceptual = make_perceptual(
         config.objective,

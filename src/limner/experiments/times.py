@@ -1,0 +1,181 @@
+"""How long an epoch takes, fairly: all cells on one machine, by turns, from where they ended."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limner.config import read_config, with_overrides
+from limner.experiments.machine import Watch, machine
+from limner.files import write_text
+from limner.training.checkpoint import load_checkpoint, newest
+from limner.training.datasets import TrainingData, open_training_data
+from limner.training.parts import FIELDS
+from limner.training.start import build_fabric, build_objective
+from limner.training.state import State, build_state, set_learning_rates
+from limner.training.step import gan_step
+
+FILE = "times.json"
+ROUNDS, STEPS, WARM = 5, 24, 4
+
+
+def measure_times(
+    runs: Mapping[str, Path],
+    *,
+    out: Path,
+    root: Path,
+    device: str = "cpu",
+    weights: Path | None = None,
+    rounds: int = ROUNDS,
+    steps: int = STEPS,
+    warm: int = WARM,
+) -> dict[str, Any]:
+    """Time training steps of several runs in turn, and write OUT/times.json.
+
+    In each round every run is taken up from its newest checkpoint, takes `warm` steps that do not
+    count and then `steps` that do: its data, both updates, nothing of what is done between steps.
+    The order turns round from round to round, so that a machine that grows slower or faster
+    favours none. What is reported is the median over rounds; ratios are taken within rounds.
+
+    Args:
+        runs: the runs' folders by the cells' names, the first being what the others are compared
+            with.
+        out: the experiment's folder.
+        root: the data set.
+        device: cpu or cuda.
+        weights: pretrained weights, for a perceptual loss.
+        rounds, steps, warm: how much is timed.
+
+    Returns:
+        What times.json holds: `cells`, each with `seconds_per_step` of every round,
+        `epoch_seconds` (median, low and high) and `ratio` to the first; `others`, the part of the
+        machine's time that other processes used meanwhile; what machine it was.
+
+    Raises:
+        LimnerError: a run cannot be taken up.
+    """
+    names, data = list(runs), dict[str, TrainingData]()
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    others: list[float] = []
+    for number in range(rounds):
+        for name in names if number % 2 == 0 else reversed(names):
+            if name not in data:
+                config = read_config(runs[name] / "config.yaml")
+                data[name] = open_training_data(
+                    with_overrides(config, [f"data.root={str(root)!r}"])
+                )
+            watch = Watch()
+            seconds[name].append(
+                _seconds_per_step(
+                    runs[name], data[name], device=device, weights=weights, steps=steps, warm=warm
+                )
+            )
+            others.append(watch.others())
+    found = {
+        "rounds": rounds,
+        "steps": steps,
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "machine": machine(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "time": round(time.time()),
+        "others": {
+            "median": round(statistics.median(others), 4),
+            "most": round(max(others), 4),
+        },
+        "baseline": names[0],
+        "cells": {
+            name: {
+                "seconds_per_step": [round(one, 6) for one in seconds[name]],
+                "steps_per_epoch": data[name].steps_per_epoch,
+                "epoch_seconds": _spread(
+                    [one * data[name].steps_per_epoch for one in seconds[name]]
+                ),
+                "ratio": _ratio(name, names[0], seconds, data),
+            }
+            for name in names
+        },
+    }
+    write_text(out / FILE, json.dumps(found, indent=1))
+    return found
+
+
+def _seconds_per_step(
+    run: Path, data: TrainingData, *, device: str, weights: Path | None, steps: int, warm: int
+) -> float:
+    """Return the mean time of a step of a run, taken up from its newest checkpoint."""
+    config = data.config
+    fabric = build_fabric(config, "cpu" if device == "cpu" else "cuda", None)
+    objective = build_objective(config, fabric, weights)
+    state: State = build_state(config, fabric)
+    checkpoint = newest(run)
+    if checkpoint is not None:
+        load_checkpoint(state, checkpoint)
+    state.step = 0  # the data begin anew: those of the end are used up
+    set_learning_rates(state, 1)
+    batches = data.batches(0)
+    begun = 0.0
+    for number in range(warm + steps):
+        if number == warm:
+            _synchronise(device)
+            begun = time.perf_counter()
+        try:
+            batch = next(batches)
+        except StopIteration:  # a training shorter than what is timed
+            batches = data.batches(0)
+            batch = next(batches)
+        tensors = {key: value for key, value in batch.items() if key in FIELDS}
+        gan_step(state, fabric.to_device(tensors), objective)
+    _synchronise(device)
+    return (time.perf_counter() - begun) / steps
+
+
+def _synchronise(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    """Return median, least and most."""
+    return {
+        "median": round(statistics.median(values), 4),
+        "low": round(min(values), 4),
+        "high": round(max(values), 4),
+    }
+
+
+def _ratio(
+    name: str, first: str, seconds: Mapping[str, list[float]], data: Mapping[str, TrainingData]
+) -> float:
+    """Return the median over rounds of an epoch's time by the first cell's in the same round."""
+    scale = data[name].steps_per_epoch / data[first].steps_per_epoch
+    pairs = zip(seconds[name], seconds[first], strict=True)
+    return round(statistics.median(a / b for a, b in pairs) * scale, 4)
+
+
+def read_times(out: Path) -> dict[str, Any] | None:
+    """Return what was timed, or nothing where nothing was or the file is damaged."""
+    try:
+        found = json.loads((out / FILE).read_text(encoding="utf-8"))
+        return found if isinstance(found.get("cells"), dict) else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def runs_to_time(out: Path, cells: Sequence[str], seeds: Sequence[int]) -> dict[str, Path]:
+    """Return for each cell the first seed's run that has a checkpoint, if one has."""
+    found: dict[str, Path] = {}
+    for cell in cells:
+        for seed in seeds:
+            run = out / "cells" / cell / f"seed{seed}"
+            if cell not in found and newest(run) is not None:
+                found[cell] = run
+    return found

@@ -1,0 +1,212 @@
+"""An experiment's findings in words and tables, for the page and for Markdown alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from limner.evaluation.metrics import METRICS
+from limner.evaluation.scoretable import ARROWS, digits, figure
+from limner.experiments.gathering import ALONG
+from limner.experiments.machine import BUSY
+from limner.experiments.measuring import NOTE, PRETRAINED
+
+SECONDS = "seconds an epoch"
+NOT_RUN = "not run"
+DASH = "\N{EN DASH}"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A table of words: the heads, the rows, which columns are figures, what to know of it.
+
+    `best` holds the row and column of each figure that is better than all others.
+    """
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+    best: frozenset[tuple[int, int]] = frozenset()
+
+
+def scores(results: Mapping[str, Any]) -> Text:
+    """Return the main table: published figures beside those measured here."""
+    rows, metrics, times = results["rows"], results["metrics"], results["times"] or {}
+    timed = times.get("cells", {})
+    printed = any(_others(row) for row in rows)
+    slow = any(_seconds(row) for row in rows)
+    heads = ["cell", *(["published"] if printed else [])]
+    heads += [f"{metric} {ARROWS[METRICS[metric].better][0]}" for metric in metrics]
+    heads += ["published s an epoch"] * slow
+    heads += ["s an epoch here", "ratio"] * bool(timed) + ["parameters of G"]
+    table = []
+    for row in rows:
+        cells = [row["label"], *([_others(row) or DASH] if printed else [])]
+        cells += [measured(row, metric, len(results["seeds"])) for metric in metrics]
+        cells += [_seconds(row) or DASH] * slow
+        cells += [*_timed(timed.get(row["cell"]))] * bool(timed)
+        count = (row["parameters"] or {}).get("generator")
+        table.append((*cells, f"{count:,}" if count else DASH))
+    first = 1 + printed
+    best = frozenset(
+        (_best(rows, metric), first + k)
+        for k, metric in enumerate(metrics)
+        if _best(rows, metric) is not None
+    )
+    return Text(tuple(heads), tuple(table), tuple(_notes(results)), best)  # type: ignore[arg-type]
+
+
+def _others(row: Mapping[str, Any]) -> str:
+    """Return the published figures of a row but its times, with what they are."""
+    told = [one for one in row["published"] if one["what"] != SECONDS]
+    return ", ".join(f"{one['what']} {one['value']:.6g}" for one in told)
+
+
+def _seconds(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{o['value']:.6g}" for o in row["published"] if o["what"] == SECONDS)
+
+
+def measured(row: Mapping[str, Any], metric: str, wanted: int) -> str:
+    """Return a figure of a row: the mean over its seeds with the spread, or that it was not run."""
+    if not row["seeds"]:
+        return NOT_RUN
+    found = row["summary"][metric]
+    places, text = digits(found["mean"]), figure(found["mean"])
+    if found["spread"] == "sd":
+        text += f" ± {found['sd']:.{places}f}"
+    elif found["interval"]:
+        low, high = (f"{bound:.{places}f}" for bound in found["interval"])
+        text += f" ({low} to {high})" if found["spread"] == "range" else f" [{low}, {high}]"
+    return text if found["seeds"] == wanted else f"{text}, {found['seeds']} of {wanted} seeds"
+
+
+def _timed(cell: Mapping[str, Any] | None) -> tuple[str, str]:
+    if cell is None:
+        return NOT_RUN, NOT_RUN
+    epoch = cell["epoch_seconds"]
+    places = digits(epoch["median"])
+    spread = f"({epoch['low']:.{places}f} to {epoch['high']:.{places}f})"
+    return f"{epoch['median']:.{places}f} {spread}", f"{cell['ratio']:.3f}"
+
+
+def _best(rows: Sequence[Mapping[str, Any]], metric: str) -> int | None:
+    """Return the row that is best by a metric; nothing where fewer than two can be compared."""
+    means = {k: row["summary"][metric]["mean"] for k, row in enumerate(rows) if row["seeds"]}
+    if len(means) < 2:
+        return None
+    sign = 1 if METRICS[metric].better == "lower" else -1
+    first, second = sorted(means, key=lambda k: sign * means[k])[:2]
+    return first if means[first] != means[second] else None
+
+
+def _notes(results: Mapping[str, Any]) -> list[str]:
+    """Return what one must know to read the main table."""
+    rows, record = results["rows"], results["record"]
+    notes = [record["note"]] if record["note"] else []
+    kinds = {one["spread"] for row in rows for one in row["summary"].values()}
+    if "one seed" in kinds:
+        notes.append(
+            "One seed, so that the spread over trainings is not known; in square brackets the 95 % "
+            "bootstrap interval over the test images."
+        )
+    if "range" in kinds:
+        notes.append("Two seeds: their mean, in round brackets the lower and the higher of them.")
+    if "sd" in kinds:
+        notes.append("Three or more seeds: mean ± standard deviation over trainings (n - 1).")
+    if any(row["published"] for row in rows):
+        about = sorted({o["note"] for row in rows for o in row["published"] if o["note"]})
+        notes += [f"Published: {one}." for one in about]
+        if record["scale"] != "paper" or "fid" not in results["metrics"]:
+            notes.append(
+                "Published figures were made by another metric, at another size or with another "
+                "budget than those measured here: compare the order of the cells, not the figures."
+            )
+    if not set(results["metrics"]) & set(PRETRAINED):
+        notes.append(NOTE)
+    notes += _missing(rows)
+    return notes
+
+
+def _missing(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lost = [row["label"] for row in rows if not row["seeds"]]
+    return [f"Not run yet: {', '.join(lost)}."] if lost else []
+
+
+def along(results: Mapping[str, Any]) -> Text | None:
+    """Return the table of losses along the way; nothing where no cell has any."""
+    rows = [row for row in results["rows"] if not row["early"]]
+    if not any(row["losses"] for row in rows):
+        return None
+    kinds = [k for k in ("generator", "discriminator") if any(k in r["losses"] for r in rows)]
+    heads = ("cell", *(f"{kind} at {part:.0%}" for kind in kinds for part in ALONG))
+    table = []
+    for row in rows:
+        cells = [row["label"]]
+        for kind in kinds:
+            values = row["losses"].get(kind, {})
+            found = [values.get(f"{part:g}") for part in ALONG]
+            none = DASH if row["seeds"] else NOT_RUN
+            cells += [none if value is None else f"{value:.4g}" for value in found]
+        table.append(tuple(cells))
+    note = (
+        "Means over the last 5 % of the training before each part of it, and over the seeds: the "
+        "generator's whole loss as it is trained on, and the mean of the discriminators'."
+    )
+    return Text(heads, tuple(table), (note,))
+
+
+def timing(results: Mapping[str, Any]) -> str:
+    """Return how epochs were timed, and whether others kept the machine busy."""
+    times = results["times"]
+    if times is None:
+        return "Epochs were not timed yet."
+    threads = "one thread" if times["threads"] == 1 else f"{times['threads']} threads"
+    others = times["others"]
+    text = (
+        f"Epochs: median (and range) of {times['rounds']} rounds of {times['steps']} steps, the "
+        f"cells by turns in one process, times the steps of an epoch; ratio to "
+        f"{times['baseline']}, the median of the rounds' ratios. {times['machine']}, {threads}, "
+        f"torch {times['torch']}. Other processes used {others['median']:.0%} of the machine "
+        f"meanwhile (at most {others['most']:.0%})"
+    )
+    if others["median"] > BUSY:
+        return f"{text}: it was busy, so the seconds are too long, and the ratios uncertain."
+    return f"{text}."
+
+
+def facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what was run, as names and values."""
+    record = results["record"]
+    cells = list(record["cells"].values())
+    config = cells[0]["config"]
+    data, training = config["data"], config["training"]
+    trained = sum(len(row["seeds"]) for row in results["rows"] if not row["early"])
+    steps = sorted({cell["steps"] for cell in cells})
+    widths = [judge.get("width") for cell in cells for judge in cell["config"]["discriminators"]]
+    judges = f", discriminators {widths[0]}" if widths else ""
+    settings = " ".join(record["overrides"])
+    found = [
+        ("Trainings done", f"{trained} of {len(cells) * len(record['seeds'])}"),
+        ("Source", record["source"]),
+        ("Scale", record["scale"]),
+        ("Data", f"{record['data']}, {record['pairs']['pairs']} training pairs"),
+        ("Measured on", f"{record['split']}, {_images(results)}"),
+        ("Pictures", f"{data['size'][1]} x {data['size'][0]}"),
+        ("Width", f"generator {config['generator'].get('width')}{judges}"),
+        (
+            "Each training",
+            f"{' or '.join(f'{one:,}' for one in steps)} steps of batch {training['batch_size']}, "
+            f"rate {training['lr']:g}, {training['precision']}",
+        ),
+        ("Preset", record["preset"]),
+        ("Settings", settings),
+        ("Seeds", ", ".join(map(str, record["seeds"]))),
+        ("Versions", ", ".join(f"{k} {v}" for k, v in results["versions"].items())),
+    ]
+    return [(name, value) for name, value in found if value]
+
+
+def _images(results: Mapping[str, Any]) -> str:
+    counts = {one["images"] for row in results["rows"] for one in row["seeds"].values()}
+    return f"{counts.pop()} images" if len(counts) == 1 else "nothing measured yet"
