@@ -20,6 +20,7 @@ TINY = [
     *("--set", "training.workers=0", "--set", "training.steps=2"),
 ]
 COMMANDS = ["demo", "train", "presets", "translate", "evaluate", "compare", "report", "import"]
+COMMANDS += ["experiment"]
 
 
 @pytest.fixture(autouse=True)

@@ -46,7 +46,7 @@ def cells_of(markdown: str) -> dict[str, list[str]]:
 def test_published_and_own_figures_stand_in_one_row(half: Path) -> None:
     rows = cells_of((half / "report.md").read_text())
     assert list(rows)[:2] == ["1-dynamic1-0.9", "2-constant-0.7"]
-    assert rows["1-dynamic1-0.9"][0] == "FID 298.357"
+    assert rows["1-dynamic1-0.9"][0] == "FID 298.3568"
     assert rows["1-dynamic1-0.9"][1:3] == ["not run", "not run"]
     results = json.loads((half / "results.json").read_text())
     row = next(row for row in results["rows"] if row["cell"] == "2-constant-0.7")

@@ -21,11 +21,12 @@ from limner.experiments.plan import Plan
 from limner.experiments.running import FailedCellsError, run_cells
 from limner.files import read_events
 
-pytestmark = pytest.mark.slow
+# Ten processes that import PyTorch: half a minute on an idle core, long on a busy one.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 GRID = """
 preset: study
-set: {training.epochs: 20, training.checkpoint_every: 1, objective.weighting: adaptive}
+set: {training.epochs: 12, training.checkpoint_every: 1, objective.weighting: adaptive}
 cells:
   add: {generator.skips: add}
   soft: {objective.real_label: 0.9}
@@ -53,7 +54,7 @@ def table_of(plan: Plan, out: Path) -> dict:
     return {key: one and one["scores"]["per_image"] for key, one in found.items()}
 
 
-def wait_for(condition, *, seconds: float = 200) -> None:
+def wait_for(condition, *, seconds: float = 600) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -74,11 +75,11 @@ def test_killed_twice_in_the_middle_of_a_cell(drawn: Path, tmp_path: Path) -> No
     parent.kill()
     parent.wait()
     # Its child ends with it; else it would write into the run that is taken up again below.
-    wait_for(lambda: not alive(read_events(out)[-1]["pid"]), seconds=20)
-    assert 16 < steps_done(add) < 160
+    wait_for(lambda: not alive(read_events(out)[-1]["pid"]), seconds=60)
+    assert 16 < steps_done(add) < 96
 
     def kill_the_second() -> None:
-        wait_for(lambda: steps_done(soft) > 40)
+        wait_for(lambda: steps_done(soft) > 32)
         os.kill(read_events(out)[-1]["pid"], signal.SIGKILL)
 
     killer = threading.Thread(target=kill_the_second)
@@ -86,12 +87,12 @@ def test_killed_twice_in_the_middle_of_a_cell(drawn: Path, tmp_path: Path) -> No
     with pytest.raises(FailedCellsError, match=r"soft, seed 0: was ended by SIGKILL"):
         run_cells(plan, out=out, jobs=1)
     killer.join()
-    assert 40 < steps_done(soft) < 160
+    assert 32 < steps_done(soft) < 96
     run_cells(plan, out=out, jobs=1)
     started = [e["from_step"] for e in read_events(out) if e["event"] == "cell-started"]
     assert started[0] == 0
-    assert 0 < started[1] < 160
-    assert 0 < started[3] < 160
+    assert 0 < started[1] < 96
+    assert 0 < started[3] < 96
 
     whole = tmp_path / "whole"
     carry_out(plan, whole)
@@ -106,7 +107,7 @@ def alive(pid: int) -> bool:
 
 def test_a_signal_writes_checkpoints_and_says_how_to_go_on(drawn: Path, tmp_path: Path) -> None:
     plan, out = planned(drawn, tmp_path), tmp_path / "out"
-    runs = [job.folder(out) for job in plan.jobs()]
+    runs = [job.folder(out) for job in plan.jobs(["soft"])]
 
     def interrupt() -> None:
         wait_for(lambda: all(steps_done(run) > 20 for run in runs))
@@ -115,7 +116,7 @@ def test_a_signal_writes_checkpoints_and_says_how_to_go_on(drawn: Path, tmp_path
     killer = threading.Thread(target=interrupt)
     killer.start()
     with pytest.raises(Stopped, match="repeat the command to go on") as stopped:
-        run_cells(plan, out=out, jobs=2)
+        run_cells(plan, out=out, only=["soft"])
     killer.join()
     assert stopped.value.exit_code == 130
     for run in runs:

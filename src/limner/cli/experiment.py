@@ -64,7 +64,7 @@ def experiment(
     out
         The experiment's folder; the table's name if not given.
     scale
-        paper: as published; cpu: 128 x 128, half the width, a twelfth of the epochs. cpu if not
+        paper: as published; cpu: 128 x 128, half the width, a twentieth of the epochs. cpu if not
         given. A grid has no scale.
     seeds
         Trainings of each cell, with the seeds 0, 1 and so on; 1 if not given. More can be asked
@@ -138,7 +138,7 @@ def _show(results: dict[str, Any], folder: Path, *, as_json: bool) -> None:
     from limner.experiments.wording import scores
 
     table = scores(results)
-    lines = [table.heads, *table.rows]
+    lines = [table.heads, *table.plain]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())

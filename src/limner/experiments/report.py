@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def markdown(results: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
 
 
 def _markdown_table(table: Text) -> str:
-    escaped = [[cell.replace("|", "\\|") for cell in row] for row in table.rows]
+    escaped = [[cell.replace("|", "\\|") for cell in row] for row in table.plain]
     for row, column in table.best:
         escaped[row][column] = f"**{escaped[row][column]}**"
     lines = [f"| {' | '.join(table.heads)} |", "|---" * len(table.heads) + "|"]
@@ -146,11 +147,19 @@ def _weights(out: Path, record: Mapping[str, Any]) -> list[Panel]:
         events = read_events(out / "cells" / cell / f"seed{record['seeds'][0]}")
         told = [(e["step"], e["weights"][0]) for e in events if e["event"] == "weights"]
         if told:
-            steps, weights = zip(*told, strict=True)
-            found.append(Line(cell, steps, weights))
+            found.append(_stairs(cell, told))
     if not any(len(set(line.values)) > 1 for line in found):
         return []
     note = f"seed {record['seeds'][0]}"
     return [
         Panel("Weight of the first discriminator", tuple(found), smooth=False, log=False, note=note)
     ]
+
+
+def _stairs(name: str, told: list[tuple[int, float]]) -> Line:
+    """Return values that hold from their step until the next as a line."""
+    points = [told[0]]
+    for (_, before), (step, weight) in pairwise(told):
+        points += [(step - 0.5, before), (step, weight)]
+    steps, weights = zip(*points, strict=True)
+    return Line(name, steps, weights)

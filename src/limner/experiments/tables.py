@@ -63,7 +63,7 @@ TABLES: dict[str, Table] = {
         title="Connections across the U-Net: concatenated, added, multiplied, by turns",
         source=f"{STUDY}, table I; alternating is proposed in its section VI",
         preset="study-base",
-        epochs={"paper": 200, "cpu": 16},
+        epochs={"paper": 200, "cpu": 10},
         cells=(
             Cell("concat", ("generator.skips=concat",), (_fid(188.0523), _seconds(38.5159))),
             Cell("add", ("generator.skips=add",), (_fid(367.7747), _seconds(32.6704))),
@@ -80,7 +80,7 @@ TABLES: dict[str, Table] = {
         source=f"{STUDY}, table II",
         preset="study-base",
         common=("training.batch_size=4", "training.lr=5e-5"),
-        epochs={"paper": 400, "cpu": 32},
+        epochs={"paper": 400, "cpu": 20},
         note="One training of 400 epochs is measured at 250 too: the rate is constant, so that it "
         "is the training of 250 epochs until then.",
         cells=(
@@ -94,7 +94,7 @@ TABLES: dict[str, Table] = {
         source=f"{STUDY}, section V.C, configurations 1 to 8; the last two are proposed in "
         "its section VI",
         preset="study",
-        epochs={"paper": 200, "cpu": 16},
+        epochs={"paper": 200, "cpu": 10},
         note="Alpha is the weight of the large discriminator (a field of 94 pixels), 1 - alpha "
         "that of the small one (62). The study's base model, one large discriminator, has an FID "
         "of 186.19 and 188.05 (the tables base and skip-connections); an epoch took about 35 s.",
@@ -124,7 +124,7 @@ TABLES: dict[str, Table] = {
         title="The base model after 32 and after 200 epochs",
         source=f"{STUDY}, section V.A",
         preset="study-base",
-        epochs={"paper": 200, "cpu": 16},
+        epochs={"paper": 200, "cpu": 10},
         note="One training is measured at both: the rate is constant, so that it is the training "
         "of 32 epochs until then.",
         cells=(
@@ -143,7 +143,7 @@ TABLES: dict[str, Table] = {
         title="What each part of pix2pix's loss does",
         source=f"{PAPER}, table 1",
         preset="pix2pix",
-        epochs={"paper": 200, "cpu": 16},
+        epochs={"paper": 200, "cpu": 10},
         note="A GAN sees the output alone, a cGAN the source beside it. The published figures are "
         "scores on other data, to compare the order only.",
         cells=(

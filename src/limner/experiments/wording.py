@@ -19,15 +19,21 @@ DASH = "\N{EN DASH}"
 
 @dataclass(frozen=True)
 class Text:
-    """A table of words: the heads, the rows, which columns are figures, what to know of it.
+    """A table of words: the heads, the rows, and what one must know to read them.
 
-    `best` holds the row and column of each figure that is better than all others.
+    A line break in a cell stands between a figure and its spread (`plain` takes it away). `best`
+    holds the row and column of each figure that is better than all others.
     """
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
     best: frozenset[tuple[int, int]] = frozenset()
+
+    @property
+    def plain(self) -> list[list[str]]:
+        """The rows without line breaks."""
+        return [[cell.replace("\n", " ") for cell in row] for row in self.rows]
 
 
 def scores(results: Mapping[str, Any]) -> Text:
@@ -60,11 +66,11 @@ def scores(results: Mapping[str, Any]) -> Text:
 def _others(row: Mapping[str, Any]) -> str:
     """Return the published figures of a row but its times, with what they are."""
     told = [one for one in row["published"] if one["what"] != SECONDS]
-    return ", ".join(f"{one['what']} {one['value']:.6g}" for one in told)
+    return ", ".join(f"{one['what']} {one['value']}" for one in told)
 
 
 def _seconds(row: Mapping[str, Any]) -> str:
-    return ", ".join(f"{o['value']:.6g}" for o in row["published"] if o["what"] == SECONDS)
+    return ", ".join(f"{o['value']}" for o in row["published"] if o["what"] == SECONDS)
 
 
 def measured(row: Mapping[str, Any], metric: str, wanted: int) -> str:
@@ -74,10 +80,10 @@ def measured(row: Mapping[str, Any], metric: str, wanted: int) -> str:
     found = row["summary"][metric]
     places, text = digits(found["mean"]), figure(found["mean"])
     if found["spread"] == "sd":
-        text += f" ± {found['sd']:.{places}f}"
+        text += f"\n± {found['sd']:.{places}f}"
     elif found["interval"]:
         low, high = (f"{bound:.{places}f}" for bound in found["interval"])
-        text += f" ({low} to {high})" if found["spread"] == "range" else f" [{low}, {high}]"
+        text += f"\n({low} to {high})" if found["spread"] == "range" else f"\n[{low}, {high}]"
     return text if found["seeds"] == wanted else f"{text}, {found['seeds']} of {wanted} seeds"
 
 
@@ -87,7 +93,7 @@ def _timed(cell: Mapping[str, Any] | None) -> tuple[str, str]:
     epoch = cell["epoch_seconds"]
     places = digits(epoch["median"])
     spread = f"({epoch['low']:.{places}f} to {epoch['high']:.{places}f})"
-    return f"{epoch['median']:.{places}f} {spread}", f"{cell['ratio']:.3f}"
+    return f"{epoch['median']:.{places}f}\n{spread}", f"{cell['ratio']:.3f}"
 
 
 def _best(rows: Sequence[Mapping[str, Any]], metric: str) -> int | None:
