@@ -1,4 +1,4 @@
-"""`limner import --encoder`: generators that are told a style come over whole, with who tells it."""
+"""`limner import --encoder`: generators that are told a style come over whole."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def folder(root: Path, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]
         (root / name).mkdir()
         Image.fromarray(values).save(root / name / "a.png")
     style = torch.from_numpy(photo).permute(2, 0, 1)[None] / 127.5 - 1
-    both = (torch.from_numpy(values.astype(np.int64))[None] for values in (ids, instance))
-    return (*both, style)
+    labels, instances = (torch.from_numpy(v.astype(np.int64))[None] for v in (ids, instance))
+    return labels, instances, style
 
 
 def translated(run: Path, root: Path, *more: str) -> dict[str, Tensor]:
@@ -87,9 +87,7 @@ def test_pix2pixhds_features_come_over_with_their_encoder(norm: str, tmp_path: P
     options, encoder_options = FEATURES | {"norm": norm}, ENCODER | {"norm": norm}
     file = written(tmp_path / "net_G.pth", "pix2pixHD", "generator", options)
     encoder_file = written(tmp_path / "net_E.pth", "pix2pixHD", "encoder", encoder_options)
-    judge = written(
-        tmp_path / "net_D.pth", "pix2pixHD", "discriminator", {"label_nc": 4, "ndf": 2}
-    )
+    judge = written(tmp_path / "net_D.pth", "pix2pixHD", "discriminator", {"label_nc": 4, "ndf": 2})
     run, root = tmp_path / "run", tmp_path / "data"
     root.mkdir()
     ids, instance, style = folder(root, 32, 48)

@@ -132,8 +132,8 @@ def import_run(
     - `limner import net_G.pth --from junyanz --out runs/day --discriminator net_D.pth`
     - `limner import latest_net_G.pth --from SPADE --out runs/city --option label_nc=35 --option
       aspect_ratio=2.0`
-    - `limner import latest_net_G.pth --from SPADE --encoder latest_net_E.pth --out runs/vae --option
-      label_nc=182 --option contain_dontcare_label=true`
+    - `limner import latest_net_G.pth --from SPADE --encoder latest_net_E.pth --out runs/vae
+      --option label_nc=182 --option contain_dontcare_label=true`
 
     Parameters
     ----------

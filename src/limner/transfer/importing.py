@@ -14,9 +14,7 @@ from limner.transfer.projects import MAKERS, find
 from limner.transfer.reading import read_state
 
 
-def run_settings(
-    project: str, encoder: Options | None = None, **architecture: Any
-) -> Options:
+def run_settings(project: str, encoder: Options | None = None, **architecture: Any) -> Options:
     """Return the dotted keys of a run around another project's generator: data and inference.
 
     `encoder` holds the keywords of our network for the encoder beside it, where there is one.
