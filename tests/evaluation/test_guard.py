@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
+import numpy as np
 import pytest
+import torch
+from PIL import Image, ImageFilter
+from torch import Tensor
 
 from limner.evaluation.guard import FAR_SLOPE, distances, findings, warning
-from limner.evaluation.spectrum import Look
+from limner.evaluation.spectrum import Look, look, mean_look
 
 PHOTOS = Look(spectrum_slope=-2.2, sharpness=40.0, colourfulness=12.0)
 
@@ -87,3 +94,24 @@ def test_grey_photos_have_grey_pictures() -> None:
 def test_distances_are_known_by_their_kind() -> None:
     values = {"fid": 1.0, "fid-clean": 2.0, "ssim": 0.5, "lpips-vgg": 0.1, "fd-vgg16": 3, "l1": 1.0}
     assert list(distances(values)) == ["fid", "fid-clean", "lpips-vgg", "fd-vgg16"]
+
+
+def test_compressed_photos_still_look_like_photos_and_blurred_ones_do_not(shared: Path) -> None:
+    photos = [
+        Image.open(path).convert("RGB")
+        for path in sorted((shared / "data" / "camvid" / "test" / "photo").iterdir())[::80]
+    ]
+
+    def compressed(photo: Image.Image) -> Image.Image:
+        kept = io.BytesIO()
+        photo.save(kept, "JPEG", quality=50)
+        return Image.open(kept).convert("RGB")
+
+    real = mean_look([look(pixels(photo)) for photo in photos])
+    assert findings(real, mean_look([look(pixels(compressed(one))) for one in photos])) == []
+    soft = [look(pixels(photo.filter(ImageFilter.GaussianBlur(1)))) for photo in photos]
+    assert len(findings(real, mean_look(soft))) == 2
+
+
+def pixels(photo: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(photo)).permute(2, 0, 1)
