@@ -1,8 +1,8 @@
 """Memory that is kept while a network works, rather than handed back after every layer.
 
 A layer's output of eight images is tens of MB. glibc gives such blocks back to the kernel when
-they are freed, and every page of the next one faults and is filled with zeros: a fifth of
-Inception's time. Which memory holds a number does not change it, so figures stay the same.
+they are freed, and every page of the next one faults and is filled with zeros: thousands of faults
+an image in Inception. Which memory holds a number does not change it, so figures stay the same.
 """
 
 from __future__ import annotations
