@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from limner.errors import ConfigError, DataError, unknown_name
 from limner.networks.layers import check_image, conv_bias, dropout_layer, norm_layer
+from limner.networks.lowered import Conv2d, ConvTranspose2d
 
 DEEPEST = 8
 """Halvings of the published network; deeper ones bring parameters and nothing to see."""
@@ -141,7 +142,7 @@ class UNet(nn.Module):
         self.downs = nn.ModuleList()
         for level, channels in enumerate(widths):
             before = widths[level - 1] if level else in_channels
-            conv = nn.Conv2d(before, channels, 4, stride=2, padding=1, bias=has_bias)
+            conv = Conv2d(before, channels, 4, stride=2, padding=1, bias=has_bias)
             bare = level in (0, depth - 1)
             normed = norm_layer("none" if bare else norm, channels)
             self.downs.append(nn.Sequential(OrderedDict(conv=conv, norm=normed)))
@@ -158,7 +159,7 @@ class UNet(nn.Module):
                 nn.Sequential(
                     OrderedDict(
                         relu=nn.ReLU(inplace=True),
-                        conv=nn.ConvTranspose2d(
+                        conv=ConvTranspose2d(
                             inside, outside, 4, stride=2, padding=1, bias=has_bias
                         ),
                         norm=norm_layer(norm, outside),
