@@ -23,7 +23,7 @@ from limner.training.resolving import resolved
 from limner.training.state import build_state
 from limner.training.step import gan_step
 
-NOT_NETWORK = {"init", "init_gain", "conditional"}
+NOT_NETWORK = {"init", "init_gain", "conditional", "lr", "optimizer"}
 
 # With the 36 channels of Cityscapes in these papers' code: 35 labels and the edges.
 SIZES = {

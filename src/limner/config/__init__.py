@@ -27,7 +27,12 @@ from limner.config.networks import (
 )
 from limner.config.objective import ObjectiveSettings
 from limner.config.overrides import Known, apply_overrides, explain, known_keys
-from limner.config.together import check_coarse_to_fine, check_features, check_objective
+from limner.config.together import (
+    check_coarse_to_fine,
+    check_features,
+    check_objective,
+    check_updates,
+)
 from limner.config.training import (
     SEGMENTATION,
     InferenceSettings,
@@ -126,6 +131,7 @@ class Config(Section):
         )
         check_features(self.encoder, self.data.labels)
         check_coarse_to_fine(self.training, self.generator)
+        check_updates(self.training)
         figures = (*self.validation.metrics, *(SEGMENTATION if self.validation.seg else ()))
         if self.validation.best and self.validation.best not in figures:
             raise ValueError(
