@@ -33,7 +33,12 @@ from limner.config.together import (
     check_objective,
     check_updates,
 )
-from limner.config.training import InferenceSettings, TrainingSettings, ValidationSettings
+from limner.config.training import (
+    SEGMENTATION,
+    InferenceSettings,
+    TrainingSettings,
+    ValidationSettings,
+)
 from limner.errors import ConfigError
 
 __all__ = [
@@ -127,7 +132,8 @@ class Config(Section):
         check_features(self.encoder, self.data.labels)
         check_coarse_to_fine(self.training, self.generator)
         check_updates(self.training)
-        if self.validation.best and self.validation.best not in self.validation.metrics:
+        figures = (*self.validation.metrics, *(SEGMENTATION if self.validation.seg else ()))
+        if self.validation.best and self.validation.best not in figures:
             raise ValueError(
                 f"validation.best={self.validation.best} is not among validation.metrics: add it"
             )

@@ -131,6 +131,8 @@ def explain(error: ValidationError, known: dict[str, Known], *, origin: str) -> 
         context = first.get("ctx", {})
         tags = context["expected_tags"].replace("'", "")
         return str(unknown_name(f"{key}.name", context["tag"], tags.split(", ")))
+    if first["type"] == "union_tag_not_found":
+        return f"{key} in {origin} lacks the key 'name'"
     if first["type"] == "value_error":
         return str(first.get("ctx", {}).get("error", first["msg"]))
     if first["type"] == "missing":

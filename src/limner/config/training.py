@@ -8,6 +8,9 @@ from pydantic import Field
 
 from limner.config.base import Fraction, Optimizer, PositiveInt, Rate, Section, Weight
 
+SEGMENTATION = ("pixel_accuracy", "class_accuracy", "class_iou", "frequency_weighted_iou")
+"""The figures of the metric seg."""
+
 
 class TrainingSettings(Section):
     """How long, how fast, in what precision."""
@@ -80,7 +83,21 @@ class ValidationSettings(Section):
     best: str | None = None
     """The metric that decides which checkpoint is kept as the best; nothing keeps the newest.
 
-    Of l1, psnr and ssim beware: they like blur better than detail. lpips is a fair judge."""
+    Of l1, psnr and ssim beware: they like blur better than detail. lpips is a fair judge. With seg
+    among the metrics, one of its figures, such as class_iou."""
+    segmenter: str | None = None
+    """For the metric seg: an .onnx file, or a segmentation model of Hugging Face, folder or name.
+
+    The label maps are the data set's own."""
+    class_map: str | None = None
+    """For seg: a name or file, as for `limner evaluate`; by itself that of a known data set."""
+    segmentation_size: tuple[PositiveInt, PositiveInt] | None = None
+    """For seg: height and width to which pictures are resized; by itself as they are."""
+
+    @property
+    def seg(self) -> bool:
+        """Whether the segmentation score is asked for."""
+        return "seg" in self.metrics
 
 
 class InferenceSettings(Section):
