@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from limner import memory
 from limner.config import read_config, with_overrides
 from limner.experiments.machine import Watch, machine
 from limner.files import write_text
@@ -72,11 +73,11 @@ def measure_times(
                     with_overrides(config, [f"data.root={str(root)!r}"])
                 )
             watch = Watch()
-            seconds[name].append(
-                _seconds_per_step(
+            with memory.kept():
+                one = _seconds_per_step(
                     runs[name], data[name], device=device, weights=weights, steps=steps, warm=warm
                 )
-            )
+            seconds[name].append(one)
             others.append(watch.others())
     found = {
         "rounds": rounds,
