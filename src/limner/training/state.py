@@ -186,8 +186,8 @@ def update_ema(state: State) -> None:
         return
     plain, steps = state.generator.plain, state.step + 1
     decay = min(state.config.training.ema, steps / (steps + 3))
-    for average, weight in zip(state.ema.parameters(), plain.parameters(), strict=True):
-        average.lerp_(weight, 1 - decay)
+    # One call for all weights: the same operation on each, without the way through Python.
+    torch._foreach_lerp_(list(state.ema.parameters()), list(plain.parameters()), 1 - decay)
     for average, buffer in zip(state.ema.buffers(), plain.buffers(), strict=True):
         average.copy_(buffer)
 
