@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.onnx
 from torch import Tensor, nn
 
-from limner.inference.folding import DROPOUTS, replace, simplified
+from limner.errors import ExportError
+from limner.inference.folding import BATCH_NORMS, DROPOUTS, replace, simplified
 
 OPSET = 17
 OUTPUT = "picture"
@@ -100,10 +102,36 @@ class DrawnDropout(nn.Module):
         return x * (kept / (1 - self.probability))
 
 
+class Scaled(nn.Module):
+    """A batch norm with fixed statistics that no convolution takes in: a scale and a shift.
+
+    The recorder's own form of it has to know how many channels come in, and does not always.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = (norm.running_var.double() + norm.eps).rsqrt()
+        shift = -norm.running_mean.double() * scale
+        if norm.affine:
+            scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
+        self.register_buffer("scale", scale.float()[:, None, None])
+        self.register_buffer("shift", shift.float()[:, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return N x C x H x W, scaled and shifted channel by channel."""
+        return x * self.scale + self.shift
+
+
 def prepared(network: nn.Module, *, statistics: str, dropout: bool) -> nn.Module:
     """Return a generator's simplified network in the form in which it is recorded."""
     plain = simplified(network, statistics=statistics, dropout=dropout)
     replace(plain, DROPOUTS, DrawnDropout)
+    replace(plain, BATCH_NORMS, Scaled)
     for module in plain.modules():
         # Recorders follow values better than memory that changes under them.
         if hasattr(module, "inplace"):
@@ -129,21 +157,31 @@ def _recording() -> Iterator[None]:
 def write_onnx(
     network: nn.Module, path: Path, *, inputs: Inputs, size: tuple[int, int] | None = None
 ) -> None:
-    """Write a prepared network as ONNX, weights included; `size` (height, width) or any."""
+    """Write a prepared network as ONNX, weights included; `size` (height, width) or any.
+
+    Raises:
+        ExportError: the operators that this needs do not exist there.
+    """
     names = [*inputs.names, OUTPUT]
     free = {0: "count"} if size else {0: "count", 2: "height", 3: "width"}
     axes = {name: {0: "count"} if name == "code" else free for name in names}
-    with _recording():
-        torch.onnx.export(
-            network,
-            inputs.example(2, inputs.sizes(size)[0]),
-            str(path),
-            input_names=inputs.names,
-            output_names=[OUTPUT],
-            dynamic_axes=axes,
-            opset_version=OPSET,
-            dynamo=False,
-        )
+    try:
+        with _recording():
+            torch.onnx.export(
+                network,
+                inputs.example(2, inputs.sizes(size)[0]),
+                str(path),
+                input_names=inputs.names,
+                output_names=[OUTPUT],
+                dynamic_axes=axes,
+                opset_version=OPSET,
+                dynamo=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ExportError(
+            f"this generator cannot be written as ONNX ({reason}): take another form"
+        ) from error
 
 
 def recorded(

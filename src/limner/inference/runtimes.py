@@ -86,6 +86,7 @@ class OnnxRuntime(Runtime):
 class OpenVINO(Runtime):
     """A model of OpenVINO's own form, or an ONNX file, compiled for the CPU.
 
+    `weights` is the file of the weights, where it does not lie beside with the suffix .bin.
     `precision` is "f32" or "bf16" and said in any case: left alone OpenVINO takes bf16 where the
     processor has it.
 
@@ -93,7 +94,7 @@ class OpenVINO(Runtime):
         CheckpointError: the file is missing or damaged.
     """
 
-    def __init__(self, path: Path, *, precision: str = "f32") -> None:
+    def __init__(self, path: Path, weights: Path | None = None, *, precision: str = "f32") -> None:
         super().__init__()
         openvino: Any = library("openvino")
         settings = {
@@ -102,7 +103,7 @@ class OpenVINO(Runtime):
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
         try:
-            self.model = openvino.Core().read_model(str(path))
+            self.model = openvino.Core().read_model(str(path), str(weights or ""))
             self.compiled = openvino.Core().compile_model(self.model, "CPU", settings)
         except Exception as error:
             # OpenVINO has one exception, RuntimeError, and ONNX's reader others.
