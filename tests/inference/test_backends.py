@@ -13,7 +13,7 @@ from limner.config import Config, with_overrides
 from limner.errors import ConfigError
 from limner.inference import BACKENDS, Translator, as_for_pictures
 from limner.inference.folding import BATCH_NORMS, simplified
-from limner.inference.packing import PackedConv, PackedDoubling, packed
+from limner.inference.packedconv import PackedConv, PackedDoubling, packed
 from limner.networks import NORMS, initialise, make_generator
 from limner.networks.spectral import SpectralConv2d
 from limner.presets import preset
@@ -120,7 +120,7 @@ def test_packed_convolutions_are_the_plain_ones(
         }[after](conv(x))
         for without in (False, True):
             if without:
-                monkeypatch.setattr("limner.inference.packing.has_onednn", lambda: False)
+                monkeypatch.setattr("limner.inference.packedconv.has_onednn", lambda: False)
             one = packed(conv, dtype=torch.float32)
             inner = one.conv if isinstance(one, PackedDoubling) else one
             assert isinstance(inner, PackedConv)

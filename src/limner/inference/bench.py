@@ -80,7 +80,7 @@ def bench(
         notes.append(f"the machine was {busy:.0%} busy with other work: ratios hold roughly")
     translators: dict[str, Translator] = {}
     starts: dict[str, float] = {}
-    one: tuple[Tensor, ...] = ()
+    one: tuple[Tensor, ...] | None = None
     for name in asked:
         say(f"building {name}")
         begun = time.perf_counter()
@@ -95,6 +95,7 @@ def bench(
         translator(*one)
         starts[name] = time.perf_counter() - begun
         translators[name] = translator
+    assert one is not None  # eager is always among them
     eager = translators["eager"]
     many = _drawn(eager, batch, size)
     compared = _drawn(eager, COMPARED, size)

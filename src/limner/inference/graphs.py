@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 import torch.onnx
 from torch import Tensor, nn
+from torch.jit._trace import TracerWarning
 
 from limner.errors import ExportError
 from limner.inference.folding import BATCH_NORMS, DROPOUTS, replace, simplified
@@ -134,8 +135,8 @@ def prepared(network: nn.Module, *, statistics: str, dropout: bool) -> nn.Module
     replace(plain, BATCH_NORMS, Scaled)
     for module in plain.modules():
         # Recorders follow values better than memory that changes under them.
-        if hasattr(module, "inplace"):
-            module.inplace = False  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(module, nn.ReLU | nn.LeakyReLU):
+            module.inplace = False
     return plain.eval()
 
 
@@ -149,7 +150,7 @@ def _recording() -> Iterator[None]:
     """Silence what the recorder says of itself, and of checks that do not belong in a graph."""
     with warnings.catch_warnings(), torch.no_grad(), torch.inference_mode(False):
         warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", TracerWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module="torch.onnx")
         yield
 

@@ -1,9 +1,4 @@
-"""Networks whose weights lie as the processor's kernels want them, once and for all.
-
-PyTorch's eager convolutions bring their weights into oneDNN's blocked layout at every call: for
-pix2pix's U-Net that moves 218 MB twice for each picture, more than the arithmetic costs. Here it
-is done at the first call; maps are channels-last, and bias and rectifier belong to the same call.
-"""
+"""A generator packed: its convolutions laid out, its maps channels-last, its norms to match."""
 
 from __future__ import annotations
 
@@ -12,131 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.inference.folding import CONVOLUTIONS, DROPOUTS, replace
+from limner.inference.packedconv import PackedConv, PackedDoubling, packed
 from limner.networks import UNet
-
-PLAIN = {
-    "none": lambda x: x,
-    "relu": F.relu,
-    "leaky_relu": F.leaky_relu,
-    "tanh": torch.tanh,
-}
-"""What one call can do after the convolution, by oneDNN's name, and how it is done without."""
-
-
-class PackedConv(nn.Module):
-    """A convolution, transposed or not, and what follows it, in one call on channels-last maps.
-
-    Weights and bias are of `dtype`, which the maps have to be, too. Where there is no oneDNN, or
-    the maps are not on the CPU, plain operations do the same.
-    """
-
-    bias: Tensor
-
-    def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d, *, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.transposed = isinstance(conv, nn.ConvTranspose2d)
-        weight = conv.weight.detach().to(dtype)
-        self.register_buffer("weight", weight.contiguous(memory_format=torch.channels_last))
-        channels = conv.out_channels
-        bias = weight.new_zeros(channels) if conv.bias is None else conv.bias.detach().to(dtype)
-        self.register_buffer("bias", bias)
-        self.stride = [int(n) for n in conv.stride]
-        self.padding = [int(n) for n in conv.padding]
-        self.output_padding = [int(n) for n in conv.output_padding]
-        self.border: tuple[str, list[int]] | None = None
-        if conv.padding_mode != "zeros":
-            self.border = conv.padding_mode, [int(n) for n in conv._reversed_padding_repeated_twice]
-            self.padding = [0, 0]
-        self.after: tuple[str, list[float]] = ("none", [])
-        self.packed: Tensor | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the maps, N x out_channels x h x w."""
-        if self.border is not None:
-            x = F.pad(x, self.border[1], mode=self.border[0])
-        if not has_onednn() or x.device.type != "cpu":
-            return self._plainly(x)
-        if self.packed is None:
-            self._pack(list(x.shape))
-        name, numbers = self.after
-        if self.transposed:
-            return torch.ops.mkldnn._convolution_transpose_pointwise(
-                x, self.packed, self.bias, self.padding, self.output_padding, self.stride,
-                [1, 1], 1, name, numbers, "",
-            )  # fmt: skip
-        return torch.ops.mkldnn._convolution_pointwise(
-            x, self.packed, self.bias, self.padding, self.stride, [1, 1], 1, name, numbers, ""
-        )
-
-    def _pack(self, shape: list[int]) -> None:
-        """Lay the weights out for inputs of `shape`; others are computed as well, if slower."""
-        if self.transposed:
-            self.packed = torch.ops.mkldnn._reorder_convolution_transpose_weight(
-                self.weight, self.padding, self.output_padding, self.stride, [1, 1], 1, shape
-            )
-        else:
-            self.packed = torch.ops.mkldnn._reorder_convolution_weight(
-                self.weight, self.padding, self.stride, [1, 1], 1, shape
-            )
-        del self.weight
-
-    def _plainly(self, x: Tensor) -> Tensor:
-        if self.transposed:
-            x = F.conv_transpose2d(
-                x, self.weight, self.bias, self.stride, self.padding, self.output_padding
-            )
-        else:
-            x = F.conv2d(x, self.weight, self.bias, self.stride, self.padding)
-        name, numbers = self.after
-        return PLAIN[name](x, *numbers)
-
-
-class PackedDoubling(nn.Module):
-    """A transposed convolution of kernel 4, stride 2, padding 1 as one plain convolution.
-
-    Each quarter of the result's pixels (even or odd row, even or odd column) sees a 2x2 kernel of
-    its own. So a 2x2 convolution to four times the channels, whose results are interlaced, makes
-    the same products; oneDNN's plain convolutions are up to four times as fast as its transposed
-    ones.
-    """
-
-    def __init__(self, conv: nn.ConvTranspose2d, *, dtype: torch.dtype) -> None:
-        super().__init__()
-        into, out = conv.in_channels, conv.out_channels
-        plain = nn.Conv2d(into, 4 * out, 2, padding=1, device="meta")
-        # The padded map's two rows at a place (r) are seen by the kernel's rows 3 and 1 for even
-        # rows of the result (e = 0), 2 and 0 for odd ones (e = 1): turned round, row 2r + e.
-        weight = conv.weight.detach().flip(2, 3).reshape(into, out, 2, 2, 2, 2)
-        # in, out, r, e, s, f  to  (e, f, out), r, s, in: channels-last already
-        parts = weight.permute(3, 5, 1, 2, 4, 0).reshape(4 * out, 2, 2, into)
-        plain.weight = nn.Parameter(parts.permute(0, 3, 1, 2), requires_grad=False)
-        bias = weight.new_zeros(out) if conv.bias is None else conv.bias.detach()
-        plain.bias = nn.Parameter(bias.repeat(4), requires_grad=False)
-        self.conv = PackedConv(plain, dtype=dtype)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the maps, N x out_channels x 2h x 2w."""
-        count, _, height, width = x.shape
-        quarters = self.conv(x).unflatten(1, (2, 2, -1))  # N x row x column x C x (h+1) x (w+1)
-        maps = torch.empty(
-            (count, quarters.shape[3], 2 * height, 2 * width),
-            dtype=x.dtype,
-            device=x.device,
-            memory_format=torch.channels_last,
-        )
-        for row in (0, 1):
-            for column in (0, 1):
-                part = quarters[:, row, column, :, row : row + height, column : column + width]
-                maps[:, :, row::2, column::2] = part
-        return maps
-
-
-def packed(conv: nn.Conv2d | nn.ConvTranspose2d, *, dtype: torch.dtype) -> nn.Module:
-    """Return a convolution packed in the form that is fastest."""
-    doubles = (conv.kernel_size, conv.stride, conv.padding) == ((4, 4), (2, 2), (1, 1))
-    if isinstance(conv, nn.ConvTranspose2d) and doubles and conv.output_padding == (0, 0):
-        return PackedDoubling(conv, dtype=dtype)
-    return PackedConv(conv, dtype=dtype)
 
 
 class RepeatableDropout(nn.Module):
@@ -152,16 +24,34 @@ class RepeatableDropout(nn.Module):
         return dropped.contiguous(memory_format=torch.channels_last)
 
 
-class WideNorm(nn.Module):
-    """A norm computed in float32 within a network of fewer bits."""
+class PictureNorm(nn.Module):
+    """Instance norm on channels-last maps, which PyTorch's own would turn round and back.
 
-    def __init__(self, norm: nn.Module) -> None:
+    In float32 the variance is that of centred values, as exact as PyTorch's; in fewer bits the
+    group norm of one channel a group is exact enough, and one call.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, norm: nn.InstanceNorm2d) -> None:
         super().__init__()
-        self.norm = norm.float()
+        self.eps = norm.eps
+        channels = norm.num_features
+        self.register_buffer(
+            "weight", norm.weight.detach() if norm.affine else torch.ones(channels)
+        )
+        self.register_buffer("bias", norm.bias.detach() if norm.affine else torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return `x` normalised."""
-        return self.norm(x.float()).to(x.dtype)
+        """Return `x` normalised, each channel of each picture by itself."""
+        if x.dtype != torch.float32:
+            return F.group_norm(x, x.shape[1], self.weight, self.bias, self.eps)
+        pixels = x.permute(0, 2, 3, 1)
+        centred = pixels - pixels.mean((1, 2), keepdim=True)
+        variance = centred.square().mean((1, 2), keepdim=True)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return torch.addcmul(self.bias, centred, scale).permute(0, 3, 1, 2)
 
 
 class Packed(nn.Module):
@@ -178,9 +68,11 @@ class Packed(nn.Module):
                 _fuse(stage)
         if isinstance(network, UNet):
             _fuse_unet(network)
+        replace(network, nn.InstanceNorm2d, PictureNorm)
         network.to(dtype)
-        if dtype != torch.float32:
-            replace(network, NORMS, WideNorm)
+        for module in network.modules():
+            if isinstance(module, NORMS):
+                module.float()  # sums over pictures want more bits than the pictures
         self.network = network
         self.dtype = dtype
         self.register_buffer("anchor", torch.zeros(()))
@@ -192,7 +84,7 @@ class Packed(nn.Module):
         return picture.float().contiguous()
 
 
-NORMS = (nn.InstanceNorm2d, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
+NORMS = (PictureNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
 
 
 def _after(rectifier: nn.Module) -> tuple[str, list[float]] | None:
@@ -223,20 +115,21 @@ def _fuse(stage: nn.Sequential) -> None:
 
 def _fuse_unet(network: UNet) -> None:
     """Do the same where a U-Net's sequences meet: its downs rectify, the innermost for the up."""
-    *downs, innermost = (stage for stage in network.downs if isinstance(stage, nn.Sequential))
-    folded = [down for down in downs if isinstance(down[-1], nn.Identity)]
-    if len(folded) == len(downs):
-        for down in downs:
-            down[0].after = _after(network.activation)
-        network.activation = nn.Identity()
-    if isinstance(innermost[-1], nn.Identity):
-        first = network.ups[0]
-        assert isinstance(first, nn.Sequential)
-        innermost[0].after, first[0] = _after(first[0]), nn.Identity()
+    *downs, innermost = (_only_conv(stage) for stage in network.downs)
+    leaky = _after(network.activation)
+    if leaky and all(downs):
+        for conv in downs:
+            assert conv is not None
+            conv.after = leaky
+        network.set_submodule("activation", nn.Identity())
+    first = network.ups[0]
+    assert isinstance(first, nn.Sequential)
+    if innermost is not None and (after := _after(first[0])):
+        innermost.after, first[0] = after, nn.Identity()
 
 
-def has_onednn() -> bool:
-    """Whether this build of PyTorch has oneDNN's convolutions with what follows in one call."""
-    return torch.backends.mkldnn.is_available() and hasattr(
-        torch.ops.mkldnn, "_convolution_transpose_pointwise"
-    )
+def _only_conv(stage: nn.Module) -> PackedConv | None:
+    """Return a down's convolution if nothing else is left of it: norms that stay come between."""
+    assert isinstance(stage, nn.Sequential)
+    conv, norm = stage
+    return conv if isinstance(conv, PackedConv) and isinstance(norm, nn.Identity) else None

@@ -187,7 +187,9 @@ def update_ema(state: State) -> None:
     plain, steps = state.generator.plain, state.step + 1
     decay = min(state.config.training.ema, steps / (steps + 3))
     # One call for all weights: the same operation on each, without the way through Python.
-    torch._foreach_lerp_(list(state.ema.parameters()), list(plain.parameters()), 1 - decay)
+    averages: list[Tensor] = list(state.ema.parameters())
+    weights: list[Tensor] = list(plain.parameters())
+    torch._foreach_lerp_(averages, weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
     for average, buffer in zip(state.ema.buffers(), plain.buffers(), strict=True):
         average.copy_(buffer)
 
