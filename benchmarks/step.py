@@ -1,35 +1,64 @@
-"""A training step of full-size pix2pix, 256 x 256, batch 1, fp32: the frame against plain PyTorch.
+"""A training step of pix2pix on this machine's CPU: Limner's against plain PyTorch's.
+
+    python benchmarks/step.py [--size 256] [--batch 1] [--width 64] [--rounds 15] [--memory]
 
 Baselines, in the same run, interleaved:
-    plain           the reference's own order of operations, eager, default Adam
-    plain, fused    the same with fused Adam, which is what the frame uses
-
-Usage: python benchmarks/step.py [--rounds 15]
+    plain           the reference's own order of operations, fp32, eager, PyTorch's own
+                    convolutions and default Adam
+    plain, fused    the same with fused Adam
+With `--memory` each subject takes five steps in a process of its own, whose peak is printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
 from quiet import interleaved, machine, paired_ratio, refuse_if_busy, table
+from torch import nn
 
+from limner.config import Config, with_overrides
+from limner.networks import lowered
 from limner.objective import Objective
 from limner.presets import preset
 from limner.training.resolving import resolved
 from limner.training.state import build_discriminators, build_generator, build_state
 from limner.training.step import gan_step
 
+SUBJECTS = ("plain", "plain, fused", "limner, fp32", "limner, bf16")
+PLAIN = {lowered.Conv2d: nn.Conv2d, lowered.ConvTranspose2d: nn.ConvTranspose2d}
 
-def plain_step(*, fused: bool):
+
+def settings(arguments: argparse.Namespace, precision: str = "32-true") -> Config:
+    """Return pix2pix's configuration at the size, batch and width asked for."""
+    return resolved(
+        with_overrides(
+            preset("pix2pix"),
+            [
+                f"data.size={arguments.size}",
+                f"generator.width={arguments.width}",
+                f"discriminators.0.width={arguments.width}",
+                f"training.batch_size={arguments.batch}",
+                f"training.precision={precision}",
+            ],
+        )
+    )
+
+
+def plain_step(config: Config, *, fused: bool) -> Callable[[torch.Tensor, torch.Tensor], None]:
     """Return a step written without any frame: forward, two backward passes, two Adams."""
-    config = resolved(preset("pix2pix"))
     generator, (judge,) = build_generator(config), build_discriminators(config)
-    settings = {"lr": 2e-4, "betas": (0.5, 0.999), "fused": fused or None}
-    optimizer_g = torch.optim.Adam(generator.parameters(), **settings)
-    optimizer_d = torch.optim.Adam(judge.parameters(), **settings)
+    for module in generator.modules():
+        module.__class__ = PLAIN.get(type(module), type(module))  # pyright: ignore
+    adam = {"lr": 2e-4, "betas": (0.5, 0.999), "fused": fused or None}
+    optimizer_g = torch.optim.Adam(generator.parameters(), **adam)
+    optimizer_d = torch.optim.Adam(judge.parameters(), **adam)
     bce = F.binary_cross_entropy_with_logits
 
     def step(source: torch.Tensor, target: torch.Tensor) -> None:
@@ -51,31 +80,59 @@ def plain_step(*, fused: bool):
     return step
 
 
+def subject(name: str, arguments: argparse.Namespace) -> Callable[[], object]:
+    """Return one step of that name, on pictures from a seed."""
+    rng = torch.Generator().manual_seed(0)
+    shape = (arguments.batch, 3, arguments.size, arguments.size)
+    source, target = (torch.rand(shape, generator=rng) * 2 - 1 for _ in range(2))
+    if name.startswith("plain"):
+        plain = plain_step(settings(arguments), fused=name.endswith("fused"))
+        return lambda: plain(source, target)
+    precision = "bf16-mixed" if name.endswith("bf16") else "32-true"
+    config = settings(arguments, precision)
+    state = build_state(config, Fabric(accelerator="cpu", devices=1, precision=precision))
+    objective = Objective(config.objective)
+    return lambda: gan_step(state, {"source": source, "target": target}, objective)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
-    refuse_if_busy()
-    rng = torch.Generator().manual_seed(0)
-    source, target = (torch.rand(1, 3, 256, 256, generator=rng) * 2 - 1 for _ in range(2))
-    config = resolved(preset("pix2pix"))
-    state = build_state(config, Fabric(accelerator="cpu", devices=1))
-    objective = Objective(config.objective)
-    plain, fused = plain_step(fused=False), plain_step(fused=True)
+    parser.add_argument("--memory", action="store_true", help="peak memory instead of time")
+    parser.add_argument("--anyway", action="store_true", help="run on a busy machine too")
+    parser.add_argument("--subject", choices=SUBJECTS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    what = f"{arguments.size} x {arguments.size}, batch {arguments.batch}, width {arguments.width}"
+    if arguments.subject:
+        step = subject(arguments.subject, arguments)
+        for _ in range(5):
+            step()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        return
+    if arguments.memory:
+        print(f"{what}; {machine()}\n\n| what | peak MiB |\n|---|---|")
+        for name in SUBJECTS:
+            command = [sys.executable, *sys.argv, "--subject", name]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            print(f"| {name} | {int(done.stdout.split()[-1]) / 1024:.0f} |")
+        return
+    if not arguments.anyway:
+        refuse_if_busy()
     seconds = interleaved(
-        {
-            "plain": lambda: plain(source, target),
-            "plain, fused": lambda: fused(source, target),
-            "limner": lambda: gan_step(state, {"source": source, "target": target}, objective),
-        },
-        rounds=rounds,
+        {name: subject(name, arguments) for name in SUBJECTS},
+        rounds=arguments.rounds,
         warm=2,
         calls=2,
     )
-    print(machine())
+    print(f"{what}; {machine()}\n")
     print(table(seconds, baseline="plain"))
-    cost = paired_ratio(seconds["limner"], seconds["plain, fused"]) - 1
-    print(f"\nthe frame costs {cost:+.1%} over the same step with the same optimiser")
+    for name in SUBJECTS[1:]:
+        ratio = paired_ratio(seconds["plain"], seconds[name])
+        print(f"\n{name}: {ratio:.2f} times plain's speed (median of the rounds' ratios)", end="")
+    print()
 
 
 if __name__ == "__main__":

@@ -140,9 +140,10 @@ def inception_figures(home: Path, sets: tuple[list[Tensor], list[Tensor]]) -> No
     # Fakes this far from the reals would make all four figures 0: meet the reals half way.
     x, y = real["pytorch-fid"], fake["pytorch-fid"]
     y = torch.cat([x[: len(x) // 2] * 0.98 + y[: len(x) // 2] * 0.02, y[len(x) // 2 :]])
+    values = each(list(NEAREST), x, y)
     for name, k in NEAREST.items():
         theirs = compute_prdc(x.numpy(), y.numpy(), nearest_k=k)[name]
-        report(name, "prdc", each(name, x, y).mean(), theirs)
+        report(name, "prdc", values[name].mean(), theirs)
 
 
 def pair_figures(home: Path, sets: tuple[list[Tensor], list[Tensor]], weights: Path) -> None:

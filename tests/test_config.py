@@ -95,6 +95,7 @@ def test_another_network_brings_its_own_defaults() -> None:
         ("data.size=100", ["[100, 100]", "128", "data.size=128"]),
         ("discriminators.1.width=3", ["no number 1", "1 entries"]),
         ("generator.name=unte", ["generator.name", "'unte'", "did you mean 'unet'?"]),
+        ("discriminators=[{field: 70}]", ["discriminators.0 in --set lacks the key 'name'"]),
         ("generator.blocks=3", ["generator.blocks", "no setting of 'unet'"]),
         ("discriminators.0.layers=7", ["layers=7", "leaves no patch"]),
         ("training.precision=fp16", ["'fp16'", "32-true"]),

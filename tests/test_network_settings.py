@@ -35,6 +35,7 @@ from limner.training.resolving import resolved
 from limner.training.state import build_generator
 
 BEGINNING = {"init", "init_gain"}
+ROLE = {"conditional", "lr", "optimizer"}
 
 
 def sections(union: object) -> dict[str, type[BaseModel]]:
@@ -60,7 +61,7 @@ def test_every_network_has_settings_that_build_it(union, networks: dict, make) -
     assert found.keys() == networks.keys()
     for name, model in found.items():
         section = model(name=name, width=2)
-        keywords = section.model_dump(exclude={"conditional", *BEGINNING})
+        keywords = section.model_dump(exclude=ROLE | BEGINNING)
         if name == "unet":
             keywords["depth"] = 2
         make(**keywords, in_channels=3)

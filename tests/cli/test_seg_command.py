@@ -110,3 +110,75 @@ def test_evaluate_scores_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert seg["real"]["pixel_accuracy"] > 0.9
     assert found["scores"]["values"]["pixel_accuracy"] == seg["fake"]["pixel_accuracy"]
     assert "real photos" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.fixture
+def streets(tmp_path: Path) -> Path:
+    """A data set in the layout and with the names of CamVid; white noise hides what is void."""
+    data = tmp_path / "streets"
+    for split, count in (("train", 2), ("test", 3)):
+        for n in range(count):
+            ids = painted.blocks(n, height=48, width=48)
+            name = f"0001TP_{n:06d}.png"
+            painted.save(data / split / "photo" / name, painted.paint(ids))
+            ids[:8, :8] = 11
+            painted.save(data / split / "label" / name, ids)
+    return data
+
+
+def trained(data: Path, run: Path, capsys: pytest.CaptureFixture[str], *more: str) -> str:
+    words = ["train", str(data), "--out", str(run), "--preset", "pix2pix-small", *TINY]
+    said(capsys, [*words, *(word for setting in more for word in ("--set", setting))])
+    return str(run)
+
+
+def test_two_runs_are_compared_by_the_labels_of_their_data_set(
+    streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = str(painted.onnx_file(tmp_path / "net.onnx", outputs=12))
+    runs = [
+        trained(streets, tmp_path / name, capsys, "data.labels={}", f"seed={seed}")
+        for seed, name in enumerate(("a", "b"))
+    ]
+    page = tmp_path / "both"
+    words = ["evaluate", *runs, str(streets), "--metrics", "l1,seg", "--segmenter", net]
+    found = json.loads(said(capsys, [*words, "--out", str(page), "--json"]))
+    assert set(found["runs"]) == {"a", "b"}
+    by_test = {test["metric"]: test for test in found["tests"]}
+    assert set(by_test) == {"l1", "pixel_accuracy"}
+    sides = [one["scores"] for one in found["runs"].values()]
+    for scores in sides:
+        seg = scores["details"]["seg"]
+        assert seg["class_map"]["source"] == "camvid"
+        assert seg["real"]["pixel_accuracy"] > 0.9
+        # Void is left out, and the labels keep their own size.
+        assert sum(seg["fake"]["pixels"]) == 3 * (48 * 48 - 64)
+    apart = [np.mean(scores["per_image"]["pixel_accuracy"]) for scores in sides]
+    assert by_test["pixel_accuracy"]["mean_difference"] == pytest.approx(apart[0] - apart[1])
+    assert set(found["best"]) >= {"l1", "pixel_accuracy", "class_iou"}
+    assert "class_iou" in (page / "comparison.html").read_text()
+    # The same figures from the folder of label maps by name.
+    labels = ["--labels", str(streets / "test" / "label"), "--class-map", "camvid", "--json"]
+    other = json.loads(said(capsys, ["evaluate", runs[0], *words[3:], *labels]))
+    assert other["scores"]["values"] == found["runs"]["a"]["scores"]["values"]
+
+
+def test_what_the_data_set_does_not_tell_is_asked_for(
+    streets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = str(painted.onnx_file(tmp_path / "net.onnx"))
+    run = trained(streets, tmp_path / "run", capsys, "data.channels=[1,3]")
+    back = trained(streets, tmp_path / "back", capsys, "data.direction=BtoA", "data.channels=[3,1]")
+    asked = ["--metrics", "seg", "--segmenter", net]
+    words = ["evaluate", run, str(streets)]
+    assert "say --segmenter FILE" in said(capsys, [*words, *asked[:2]], status=2)
+    # Known as CamVid by its names and values, whose twelve classes this segmenter lacks.
+    assert "the segmenter has 4" in said(capsys, [*words, *asked], status=2)
+    assert "makes the label maps of" in said(capsys, ["evaluate", back, *words[2:], *asked], 2)
+    (streets / "dataset.yaml").write_text("classes: [a, b, c]")
+    unknown = said(capsys, [*words, *asked], status=2)
+    assert "no data set that is known" in unknown
+    assert "say --class-map" in unknown
+    (streets / "test" / "label").rename(streets / "test" / "source")
+    (streets / "test" / "photo").rename(streets / "test" / "target")
+    assert "say --labels FOLDER" in said(capsys, [*words, *asked], status=2)

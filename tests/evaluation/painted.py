@@ -54,18 +54,25 @@ def folders(root: Path, *, count: int = 3) -> tuple[Path, Path, Path]:
 
 
 def onnx_file(
-    path: Path, *, size: tuple[int, int] | None = None, elements: int = TensorProto.FLOAT
+    path: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    elements: int = TensorProto.FLOAT,
+    outputs: int = 4,
 ) -> Path:
-    """Write `by_colour` as an ONNX file: a convolution of 1 x 1; with `size` for that size only."""
+    """Write `by_colour` as an ONNX file: a convolution of 1 x 1; with `size` for that size only.
+
+    `outputs` beyond the fourth are never the largest.
+    """
     height, width = size or ("h", "w")
     kind = helper.tensor_dtype_to_np_dtype(elements)
-    kernel = np.concatenate([np.eye(3), np.zeros((1, 3))])[:, :, None, None]
-    bias = np.array([0, 0, 0, 0.1])
+    kernel = np.concatenate([np.eye(3), np.zeros((outputs - 3, 3))])[:, :, None, None]
+    bias = np.array([0, 0, 0, 0.1, *[-1] * (outputs - 4)])
     graph = helper.make_graph(
         [helper.make_node("Conv", ["image", "kernel", "bias"], ["scores"])],
         "by_colour",
         [helper.make_tensor_value_info("image", elements, ["n", 3, height, width])],
-        [helper.make_tensor_value_info("scores", elements, ["n", 4, height, width])],
+        [helper.make_tensor_value_info("scores", elements, ["n", outputs, height, width])],
         [
             numpy_helper.from_array(kernel.astype(kind), "kernel"),
             numpy_helper.from_array(bias.astype(kind), "bias"),

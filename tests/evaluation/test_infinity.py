@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
 from limner.errors import DataError
 from limner.evaluation.distances import frechet, frechet_infinity, infinity_sizes
-from limner.evaluation.setfigures import set_figure
+from limner.evaluation.setfigures import set_figures
 
 
 def normal(count: int, *, seed: int, at: float = 0.0, dimensions: int = 32) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(count, dimensions, generator=generator).double() + at
+
+
+def figure(
+    name: str, x: Tensor, y: Tensor, *, seed: int = 0, bootstrap: int = 0
+) -> tuple[float, dict[str, Any]]:
+    return set_figures([name], x, y, seed=seed, bootstrap=bootstrap)[name]
 
 
 @pytest.mark.parametrize("at", [0.0, 0.5])
@@ -43,12 +51,12 @@ def test_the_seed_decides_and_sizes_are_spread() -> None:
 def test_small_sets_are_told_of_better_figures_and_large_ones_are_not() -> None:
     x, y = normal(60, seed=1), normal(60, seed=2)
     for name, better in (("fid", "kid (unbiased) or fid-inf"), ("fd-vgg16", "fd-vgg16-inf")):
-        _, details = set_figure(name, x, y, seed=0, bootstrap=0)
+        _, details = figure(name, x, y)
         assert details["note"].startswith("60 images for 32 dimensions")
         assert details["note"].endswith(f"better ask for {better}")
-    _, details = set_figure("fid", normal(2048, seed=1), normal(2100, seed=2), seed=0, bootstrap=0)
+    _, details = figure("fid", normal(2048, seed=1), normal(2100, seed=2))
     assert "note" not in details
-    value, details = set_figure("fid-inf", x, y, seed=3, bootstrap=100)
+    value, details = figure("fid-inf", x, y, seed=3, bootstrap=100)
     assert value == frechet_infinity(x, y, seed=3)
     assert details["at_this_number"] == frechet(x, y)
     assert "interval" not in details
@@ -57,9 +65,9 @@ def test_small_sets_are_told_of_better_figures_and_large_ones_are_not() -> None:
 @pytest.mark.parametrize("name", ["fid", "kid", "precision", "coverage-vgg16"])
 def test_figures_have_intervals_that_hold_them(name: str) -> None:
     x, y = normal(60, seed=1), normal(60, seed=2, at=0.2)
-    value, details = set_figure(name, x, y, seed=0, bootstrap=50)
+    value, details = figure(name, x, y, bootstrap=50)
     low, high = details["interval"]
     assert low <= value <= high
     assert low < high
     assert "50 resamples" in details["interval_method"]
-    assert "interval" not in set_figure(name, x, y, seed=0, bootstrap=0)[1]
+    assert "interval" not in figure(name, x, y)[1]

@@ -172,7 +172,7 @@ def test_blurred_grey_pictures_score_well_and_are_warned_of(tmp_path: Path) -> N
     )
     seg = scores.details["seg"]
     assert seg["fake"]["pixel_accuracy"] > 0.85
-    assert "pictures near the real photos" in seg["warning"]
+    assert "segmenter recognises much in these pictures" in seg["warning"]
     assert scores.details["pixel_accuracy"]["warning"] == seg["warning"]
     shown = text(seg)
     assert "warning: the segmenter" in shown

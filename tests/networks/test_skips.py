@@ -5,13 +5,18 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from limner.errors import ConfigError
 from limner.networks import UNet, count_parameters, initialise
 from limner.networks.unet import JOINS, joins_for
 
-STUDY: dict[str, Any] = {"bias": True, "dropout_kind": "channel", "rectify_last_skip": False}
+STUDY: dict[str, Any] = {
+    "bias": True,
+    "dropout_kind": "channel",
+    "dropout_innermost": True,
+    "rectify_last_skip": False,
+}
 
 
 @pytest.mark.parametrize(
@@ -21,6 +26,15 @@ STUDY: dict[str, Any] = {"bias": True, "dropout_kind": "channel", "rectify_last_
 def test_the_studys_numbers_of_parameters(skips: str, expected: int) -> None:
     with torch.device("meta"):
         assert count_parameters(UNet(skips=skips, **STUDY)) == expected
+
+
+@pytest.mark.parametrize(("depth", "count"), [(8, 3), (7, 2), (6, 1), (5, 0)])
+def test_dropout_lies_one_level_further_in_than_pix2pixs(depth: int, count: int) -> None:
+    usual = list(range(1, count + 1))
+    for settings, wanted in (({}, usual), ({"dropout_innermost": True}, [at - 1 for at in usual])):
+        network: Any = UNet(width=1, depth=depth, dropout_kind="channel", **settings)
+        ups = list(network.ups)[:-1]
+        assert [at for at, up in enumerate(ups) if isinstance(up.dropout, nn.Dropout2d)] == wanted
 
 
 def test_each_join_that_alternates_costs_what_its_kind_costs() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 import torch
 from safetensors.torch import load, save
 from torch import nn
@@ -107,3 +108,19 @@ def test_lower_precision_leaves_sigma_exact() -> None:
     exact = conv.normalised_weight()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(conv.normalised_weight(), exact)
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_first_and_second_derivatives_are_those_of_the_division(twice: bool) -> None:
+    conv = SpectralConv2d(2, 3, 2).double()
+    initialise(conv, "xavier", generator=seeded())
+    vectors = conv.u.clone(), conv.v.clone()
+
+    def divided(weight: torch.Tensor) -> torch.Tensor:
+        conv.held = vectors  # no iteration: the same vectors for every difference
+        return torch.func.functional_call(conv, {"weight": weight}, image).square()
+
+    image = torch.randn(1, 2, 3, 3, dtype=torch.float64, generator=seeded(1))
+    weight = conv.weight.detach().clone().requires_grad_()
+    check = torch.autograd.gradgradcheck if twice else torch.autograd.gradcheck
+    assert check(divided, weight)

@@ -23,7 +23,7 @@ from limner.training.resolving import resolved
 from limner.training.state import build_state
 from limner.training.step import gan_step
 
-NOT_NETWORK = {"init", "init_gain", "conditional"}
+NOT_NETWORK = {"init", "init_gain", "conditional", "lr", "optimizer"}
 
 # With the 36 channels of Cityscapes in these papers' code: 35 labels and the edges.
 SIZES = {
@@ -58,6 +58,14 @@ def test_full_presets_have_the_papers_sizes(name: str) -> None:
         None if encoder is None else count_parameters(encoder),
     )
     assert found == SIZES[name]
+    # Whole pictures of the preset's size, in shapes alone: everything fits together.
+    height, width = config.data.size
+    source = torch.zeros(1, config.source_channels, height, width, device="meta")
+    style = () if encoder is None else encoder(source[:, :3])[:1]
+    picture = generator(source, *style)
+    assert picture.shape == (1, 3, height, width)
+    scales = judge(torch.cat([source, picture], dim=1))
+    assert [len(layers) for layers in scales] == [5] * (3 if name == "pix2pixhd" else 2)
 
 
 @pytest.mark.parametrize("name", sorted(TINY))

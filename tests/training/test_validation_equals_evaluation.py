@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,15 @@ import pytest
 from PIL import Image
 from tiny import small
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "evaluation"))
+import painted
+
 from limner.data import images_in
+from limner.errors import ConfigError
 from limner.evaluation.evaluate import evaluate
 from limner.evaluation.pictures import listed, matched
+from limner.evaluation.segmentation.owned import own_labels
+from limner.evaluation.segmentation.scoring import segmentation
 from limner.evaluation.translating import measure_translations
 from limner.files import read_events
 from limner.inference import Translator, open_pairs
@@ -90,3 +97,32 @@ def test_sets_are_measured_in_the_order_in_which_a_folder_is_read(
     pairs = open_pairs(translator.config, tmp_path / "data", "val")
     measure_translations(translator, pairs, metrics=metrics)
     assert seen == read
+
+
+@pytest.mark.parametrize("metrics", [("seg",), ("l1", "seg")])
+def test_the_segmentation_score_of_a_validation_is_that_of_the_evaluation(
+    metrics: tuple[str, ...], tmp_path: Path
+) -> None:
+    data, net = tmp_path / "data", painted.onnx_file(tmp_path / "net.onnx", outputs=12)
+    for split in ("train", "val"):
+        for n in range(3):
+            ids = painted.blocks(n, height=32, width=32)
+            name = f"0001TP_{n:06d}.png"
+            painted.save(data / split / "photo" / name, painted.paint(ids))
+            painted.save(data / split / "label" / name, ids)
+    run = tmp_path / "run"
+    asked = (
+        *(f"data.root={str(data)!r}", "data.labels={}", "training.steps=1", "validation.every=1"),
+        *(f"validation.metrics=[{', '.join(metrics)}]", "validation.best=class_iou"),
+    )
+    with pytest.raises(ConfigError, match=r"set validation\.segmenter"):
+        train(small(*asked), out=run, cache_folder=tmp_path / "cache")
+    config = small(*asked, f"validation.segmenter={str(net)!r}")
+    state = train(config, out=run, cache_folder=tmp_path / "cache")
+    told = [event for event in read_events(run) if event["event"] == "validation"][-1]
+    task = segmentation(segmenter=net, labels=own_labels(config, data, "val"), class_map="camvid")
+    measured = evaluate(run, data, split="val", metrics=metrics, segmentation=task)
+    values = measured["scores"]["values"]
+    assert {name: told[name] for name in values} == values
+    assert {"pixel_accuracy", "class_iou"} < set(values)
+    assert state.best == {"metric": "class_iou", "value": values["class_iou"], "step": 1}

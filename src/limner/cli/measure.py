@@ -54,6 +54,7 @@ def evaluate(
     - `limner evaluate runs/facades facades --split test`
     - `limner evaluate runs/facades facades --metrics lpips,fid,kid --weights ~/weights`
     - `limner evaluate runs/gan runs/l1 facades --metrics lpips,ssim --out gan-or-l1`
+    - `limner evaluate runs/streets camvid --metrics seg --segmenter net.onnx`
 
     Parameters
     ----------
@@ -96,7 +97,9 @@ def evaluate(
         device=pick_device(device),
         seed=seed,
         command=command_line(),
-        segmentation=load(seg, names(metrics), device=pick_device(device)),
+        segmentation=load(
+            seg, names(metrics), device=pick_device(device), of=(runs[0], data, split)
+        ),
     )
     with stages() as progress:
         result = measured(runs if len(runs) > 1 else runs[0], progress=progress)

@@ -127,6 +127,7 @@ def import_run(
         Parameter(negative=(), help="An option of that project's, as name=value; may be repeated."),
     ] = None,
     discriminator: Path | None = None,
+    encoder: Path | None = None,
     json: Json = False,
 ) -> None:
     """Make a run of another project's checkpoint, to translate, evaluate or train further with.
@@ -137,6 +138,8 @@ def import_run(
     - `limner import net_G.pth --from junyanz --out runs/day --discriminator net_D.pth`
     - `limner import latest_net_G.pth --from SPADE --out runs/city --option label_nc=35 --option
       aspect_ratio=2.0`
+    - `limner import latest_net_G.pth --from SPADE --encoder latest_net_E.pth --out runs/vae
+      --option label_nc=182 --option contain_dontcare_label=true`
 
     Parameters
     ----------
@@ -148,13 +151,21 @@ def import_run(
         The run's folder; new.
     discriminator
         The discriminator's weights, where they were kept.
+    encoder
+        The encoder's weights: SPADE's of a VAE, pix2pixHD's of the features of instances.
     """
     from limner.transfer.runs import import_as_run
 
     facts = import_as_run(
-        file, project=project, out=out, options=option or [], discriminator=discriminator
+        file,
+        project=project,
+        out=out,
+        options=option or [],
+        discriminator=discriminator,
+        encoder=encoder,
     )
     if json:
         print_json(facts)
     else:
-        print(f"{out} holds {facts['network']} with {facts['parameters']:,} parameters")
+        beside = "" if facts["encoder"] is None else f" and {facts['encoder']['network']} beside it"
+        print(f"{out} holds {facts['network']} with {facts['parameters']:,} parameters{beside}")

@@ -21,7 +21,10 @@ class SegmentationOptions:
     """What the metric seg needs and what it may be told."""
 
     labels: Annotated[
-        Path | None, Parameter(help="For seg: folder of label maps, matched by name.")
+        Path | None,
+        Parameter(
+            help="For seg: folder of label maps, matched by name; `evaluate` finds the data set's."
+        ),
     ] = None
     segmenter: Annotated[
         str | None,
@@ -52,11 +55,16 @@ class SegmentationOptions:
 
 
 def load(
-    options: SegmentationOptions | None, metrics: list[str], *, device: str
+    options: SegmentationOptions | None,
+    metrics: list[str],
+    *,
+    device: str,
+    of: tuple[Path, Path, str] | None = None,
 ) -> Segmentation | None:
     """Return the segmentation that the options ask for; None where there is none to do.
 
-    Raises `ConfigError` where options and metrics contradict each other.
+    `of` are a run, its data set and the split, whose own label maps serve where no others are
+    named. Raises `ConfigError` where options and metrics contradict each other.
     """
     options = options or SegmentationOptions()
     if "seg" not in metrics:
@@ -68,14 +76,28 @@ def load(
         if given:
             raise ConfigError(f"{given[0]} serves the metric seg alone: add seg to --metrics")
         return None
-    if options.labels is None or options.segmenter is None:
+    if options.segmenter is None and of is not None:
+        raise ConfigError("seg needs a segmenter: say --segmenter FILE")
+    labels, class_map = options.labels, options.class_map
+    if options.segmenter is None or (labels is None and of is None):
         raise ConfigError("seg needs label maps and a segmenter: say --labels and --segmenter")
+    from limner.evaluation.segmentation.protocols import protocol
     from limner.evaluation.segmentation.scoring import segmentation
 
+    if labels is None:
+        assert of is not None
+        from limner.config import read_config
+        from limner.evaluation.segmentation.owned import own_class_map, own_labels
+
+        run, data, split = of
+        config = read_config(run / "config.yaml")
+        labels = own_labels(config, data, split)
+        if class_map is None and protocol(options.protocol).class_map is None:
+            class_map = own_class_map(config, data, split)
     return segmentation(
         segmenter=options.segmenter,
-        labels=options.labels,
-        class_map=options.class_map,
+        labels=labels,
+        class_map=class_map,
         size=_size(options.segmentation_size),
         void=options.void,
         protocol_name=options.protocol,

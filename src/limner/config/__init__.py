@@ -27,8 +27,18 @@ from limner.config.networks import (
 )
 from limner.config.objective import ObjectiveSettings
 from limner.config.overrides import Known, apply_overrides, explain, known_keys
-from limner.config.together import check_coarse_to_fine, check_features, check_objective
-from limner.config.training import InferenceSettings, TrainingSettings, ValidationSettings
+from limner.config.together import (
+    check_coarse_to_fine,
+    check_features,
+    check_objective,
+    check_updates,
+)
+from limner.config.training import (
+    SEGMENTATION,
+    InferenceSettings,
+    TrainingSettings,
+    ValidationSettings,
+)
 from limner.errors import ConfigError
 
 __all__ = [
@@ -121,7 +131,9 @@ class Config(Section):
         )
         check_features(self.encoder, self.data.labels)
         check_coarse_to_fine(self.training, self.generator)
-        if self.validation.best and self.validation.best not in self.validation.metrics:
+        check_updates(self.training)
+        figures = (*self.validation.metrics, *(SEGMENTATION if self.validation.seg else ()))
+        if self.validation.best and self.validation.best not in figures:
             raise ValueError(
                 f"validation.best={self.validation.best} is not among validation.metrics: add it"
             )

@@ -23,6 +23,8 @@ Channels = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(both)]
 Norm = Literal["batch", "sync-batch", "instance", "instance-affine", "group", "none"]
 Init = Literal["normal", "xavier", "kaiming", "orthogonal", "default"]
 Gain = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0)]
+Optimizer = Literal["adam", "adamw", "radam"]
 
 
 class Section(BaseModel):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from limner.config.base import Fraction, Gain, Init, Norm, PositiveInt, Section
+from limner.config.base import Fraction, Gain, Init, Norm, Optimizer, PositiveInt, Rate, Section
 from limner.config.pix2pixhd import (
     FeatureEncoderSettings,
     MultiscaleSettings,
@@ -35,6 +35,8 @@ class UNetSettings(Section):
     """Probability, in the innermost decoder levels of full width."""
     dropout_kind: Literal["element", "channel", "none"] = "element"
     """What is dropped: single values, whole channels, nothing."""
+    dropout_innermost: bool = False
+    """Whether dropout begins at the innermost decoder level, one further in, as in the study."""
     skips: Literal["concat", "add", "multiply", "alternating"] | tuple[Join, ...] = "concat"
     """How each level's features are joined; alternating is concat and multiply by turns. A list
     names the joins one by one, from the outermost inwards."""
@@ -104,6 +106,10 @@ class PatchSettings(Section):
     """Whether inner convolutions have a bias; nothing means where the norm has none."""
     conditional: bool = True
     """Whether it sees the source beside the picture it judges."""
+    lr: Rate | None = None
+    """Its learning rate before the schedule; nothing means training.discriminator_lr."""
+    optimizer: Optimizer | None = None
+    """Its optimiser; nothing means training.optimizer."""
     init: Init = "normal"
     """Initialisation of the weights; default is PyTorch's own."""
     init_gain: Gain = 0.02
@@ -130,6 +136,10 @@ class PixelSettings(Section):
     """Whether inner convolutions have a bias; nothing means where the norm has none."""
     conditional: bool = True
     """Whether it sees the source beside the picture it judges."""
+    lr: Rate | None = None
+    """Its learning rate before the schedule; nothing means training.discriminator_lr."""
+    optimizer: Optimizer | None = None
+    """Its optimiser; nothing means training.optimizer."""
     init: Init = "normal"
     """Initialisation of the weights; default is PyTorch's own."""
     init_gain: Gain = 0.02

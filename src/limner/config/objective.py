@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from limner.config.base import PositiveInt, Section, Weight
+from limner.config.base import Fraction, PositiveInt, Section, Weight
 
 Augmentation = Literal["colour", "translation", "cutout"]
 
@@ -18,6 +18,18 @@ class ObjectiveSettings(Section):
     """The adversarial loss."""
     gan_weight: Weight = 1.0
     """Weight of the adversarial term in the generator's loss."""
+    weighting: Literal["constant", "dynamic-1", "dynamic-2", "linear", "cosine", "adaptive"] = (
+        "constant"
+    )
+    """How the weights of several discriminators in that term change from epoch to epoch."""
+    weights: tuple[Weight, ...] | None = None
+    """The weight of each discriminator at the start; nothing means equal shares of 1."""
+    weights_end: tuple[Weight, ...] | None = None
+    """Those of the last epoch, for linear and cosine."""
+    adaptive_sharpness: Weight = 1.0
+    """How far adaptive weights follow the discriminators' losses; 0 leaves them as they are."""
+    adaptive_floor: Fraction = 0.1
+    """The least share of a discriminator under adaptive weights."""
     l1: Weight = 100.0
     """Weight of the mean absolute difference."""
     l2: Weight = 0.0

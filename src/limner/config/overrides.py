@@ -58,6 +58,7 @@ def _nearest(key: str, known: dict[str, Known]) -> str:
     """Say which known keys lie nearest: the same last word elsewhere, else similar spelling."""
     last = key.rsplit(".", 1)[-1]
     same = [name for name in known if name.rsplit(".", 1)[-1] == last]
+    same.sort(key=lambda name: ".N." in name)  # what is for all comes before what is for one
     near = same[:1] or difflib.get_close_matches(_pattern(key), known, n=1, cutoff=0.5)
     return f"did you mean {near[0]}?" if near else "`limner presets --keys` lists all"
 
@@ -130,6 +131,8 @@ def explain(error: ValidationError, known: dict[str, Known], *, origin: str) -> 
         context = first.get("ctx", {})
         tags = context["expected_tags"].replace("'", "")
         return str(unknown_name(f"{key}.name", context["tag"], tags.split(", ")))
+    if first["type"] == "union_tag_not_found":
+        return f"{key} in {origin} lacks the key 'name'"
     if first["type"] == "value_error":
         return str(first.get("ctx", {}).get("error", first["msg"]))
     if first["type"] == "missing":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from limner.config.base import Gain, Init, Norm, PositiveInt, Section
+from limner.config.base import Gain, Init, Norm, Optimizer, PositiveInt, Rate, Section
 
 
 class Pix2PixHDSettings(Section):
@@ -90,6 +90,10 @@ class MultiscaleSettings(Section):
     """Whether inner convolutions have a bias; nothing means where the norm has none."""
     conditional: bool = True
     """Whether it sees the source beside the picture it judges."""
+    lr: Rate | None = None
+    """Its learning rate before the schedule; nothing means training.discriminator_lr."""
+    optimizer: Optimizer | None = None
+    """Its optimiser; nothing means training.optimizer."""
     init: Init = "normal"
     """Initialisation of the weights; default is PyTorch's own."""
     init_gain: Gain = 0.02

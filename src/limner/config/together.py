@@ -56,6 +56,23 @@ def check_features(encoder: EncoderSettings | None, labels: LabelSettings | None
         )
 
 
+def check_updates(training: TrainingSettings) -> None:
+    """Refuse several updates of networks that are updated together.
+
+    Raises:
+        ValueError: with the cure.
+    """
+    if training.update_order == "discriminator-first":
+        return
+    for key in ("discriminator_updates", "generator_updates"):
+        if getattr(training, key) > 1:
+            raise ValueError(
+                f"training.{key}={getattr(training, key)} repeats one network's update, and "
+                "training.update_order=together makes one of each at once: set it to 1, or "
+                "training.update_order=discriminator-first"
+            )
+
+
 def check_coarse_to_fine(training: TrainingSettings, generator: GeneratorSettings) -> None:
     """Refuse what only enhancers around a global generator can do.
 

@@ -6,7 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from limner.config.base import Fraction, PositiveInt, Section, Weight
+from limner.config.base import Fraction, Optimizer, PositiveInt, Rate, Section, Weight
+
+SEGMENTATION = ("pixel_accuracy", "class_accuracy", "class_iou", "frequency_weighted_iou")
+"""The figures of the metric seg."""
 
 
 class TrainingSettings(Section):
@@ -24,15 +27,23 @@ class TrainingSettings(Section):
     """Updates of the discriminators in a step, on the same pairs with noise drawn anew."""
     generator_updates: PositiveInt = 1
     """Updates of the generator in a step, on the same pairs with noise drawn anew."""
+    update_order: Literal["discriminator-first", "together"] = "discriminator-first"
+    """Whether the generator meets the discriminators just updated, or the ones of before.
+
+    Together, both losses are computed before either update, as in the study."""
+    fresh_fake: bool = False
+    """Whether the generator makes the picture for its own loss anew, with other noise.
+
+    With accumulate above 1 it does so in any case."""
     start_from: str | None = None
     """A run whose global generator the enhancers of pix2pixhd-local begin around."""
     fix_global: Weight = 0.0
     """Epochs in which only the outermost enhancer of pix2pixhd-local learns."""
-    optimizer: Literal["adam", "adamw", "radam"] = "adam"
-    """The optimiser of every network."""
-    lr: Annotated[float, Field(gt=0)] = 2e-4
+    optimizer: Optimizer = "adam"
+    """The optimiser of every network, but of discriminators that name their own."""
+    lr: Rate = 2e-4
     """Learning rate of the generator, before the schedule."""
-    discriminator_lr: Annotated[float, Field(gt=0)] | None = None
+    discriminator_lr: Rate | None = None
     """Learning rate of the discriminators; nothing means the generator's."""
     betas: tuple[Fraction, Fraction] = (0.5, 0.999)
     """Adam's decay rates."""
@@ -72,7 +83,21 @@ class ValidationSettings(Section):
     best: str | None = None
     """The metric that decides which checkpoint is kept as the best; nothing keeps the newest.
 
-    Of l1, psnr and ssim beware: they like blur better than detail. lpips is a fair judge."""
+    Of l1, psnr and ssim beware: they like blur better than detail. lpips is a fair judge. With seg
+    among the metrics, one of its figures, such as class_iou."""
+    segmenter: str | None = None
+    """For the metric seg: an .onnx file, or a segmentation model of Hugging Face, folder or name.
+
+    The label maps are the data set's own."""
+    class_map: str | None = None
+    """For seg: a name or file, as for `limner evaluate`; by itself that of a known data set."""
+    segmentation_size: tuple[PositiveInt, PositiveInt] | None = None
+    """For seg: height and width to which pictures are resized; by itself as they are."""
+
+    @property
+    def seg(self) -> bool:
+        """Whether the segmentation score is asked for."""
+        return "seg" in self.metrics
 
 
 class InferenceSettings(Section):

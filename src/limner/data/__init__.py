@@ -18,7 +18,7 @@ from limner.data.labelmaps import (
     resized_ids,
 )
 from limner.data.labelscan import check_labels, scan_labels
-from limner.data.labelsettings import LabelFacts, derive_labels
+from limner.data.labelsettings import LabelFacts, derive_labels, known_table
 from limner.data.labeltables import class_colours, label_maps, label_table
 from limner.data.layouts import LAYOUTS, find_pairs, splits
 from limner.data.loader import collate, make_loader
@@ -60,6 +60,7 @@ __all__ = [
     "header",
     "images_in",
     "instance_beside",
+    "known_table",
     "label_maps",
     "label_table",
     "looks_like_labels",

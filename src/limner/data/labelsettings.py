@@ -106,6 +106,18 @@ def derive_labels(
     return LabelFacts(classes, void, first, edges, table, coding, names, colours, tuple(notes))
 
 
+def known_table(root: Path, pairs: Sequence[Pair], *, memory: Path | None = None) -> str | None:
+    """Return the name in `labeltables.FORMS` of the data set whose label maps `pairs` have, if any.
+
+    dataset.yaml in `root` names it, or the names and values of all label maps show it; not where
+    it describes classes of its own. `memory` as in `scan_labels`. Raises `DataError`.
+    """
+    described = read_description(root.parent if root.is_file() else root)
+    if described.table is not None or described.classes or described.colours:
+        return described.table
+    return _recognised(pairs, memory) if pairs and _coding(pairs[0]) == "ids" else None
+
+
 def _plural(classes: int) -> str:
     return f"{classes} class" + ("" if classes == 1 else "es")
 

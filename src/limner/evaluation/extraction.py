@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limner.errors import ConfigError
+from limner.evaluation import memory
 from limner.evaluation.features import Extractor, exact, stacks
 from limner.evaluation.pictures import Coloured, Images
 
@@ -68,11 +69,12 @@ def extract(
     else:
         parts = in_threads(lambda chunk: _features(extractors, chunk, "cpu"), images, starts)
     found: dict[str, list[Tensor]] = {name: [] for name in extractors}
-    for start, part in zip(starts, parts, strict=True):
-        for name, features in part.items():
-            found[name].append(features)
-        if advance is not None:
-            advance(min(step, len(images) - start))
+    with memory.kept() if on_cpu and processes == 1 else contextlib.nullcontext():
+        for start, part in zip(starts, parts, strict=True):
+            for name, features in part.items():
+                found[name].append(features)
+            if advance is not None:
+                advance(min(step, len(images) - start))
     return {
         name: torch.cat(parts) if parts else torch.empty(0, extractors[name].dimensions)
         for name, parts in found.items()
@@ -148,6 +150,7 @@ _work: tuple[Mapping[str, Extractor], Images, int] | None = None
 def _begin(extractors: Mapping[str, Extractor], images: Images, step: int) -> None:
     global _work  # noqa: PLW0603 - a process pool hands its workers their data in no other way
     torch.set_num_threads(1)
+    memory.keep()
     _work = (extractors, images, step)
 
 

@@ -23,7 +23,7 @@ from limner.evaluation.metrics import METRICS, Scores, check_counts, chosen
 from limner.evaluation.pairs import compare, judge
 from limner.evaluation.pictures import Coloured, Files, Images, Pictures, listed, matched
 from limner.evaluation.setfeatures import FeatureWork
-from limner.evaluation.setfigures import SEED, set_figure
+from limner.evaluation.setfigures import SEED, set_figures
 from limner.evaluation.weights import Progress
 
 __all__ = ["METRICS", "RESAMPLES", "SEED", "Scores", "compare_folders", "measure"]
@@ -197,13 +197,12 @@ def _measure(
         work = FeatureWork(extractors, shas, batch_size, device, processes, advance)
         a, remembered = work.features(Coloured(real), cache=cache and featurecache.switched_on())
         b, _ = work.features(Coloured(fake), cache=False)
-        for name in apart:
-            kind = METRICS[name].extractor
-            values[name], details[name] = set_figure(
-                name, a[kind], b[kind], seed=seed, bootstrap=bootstrap
-            )
-            details[name]["preparation"] = extractors[kind].preparation
-            details[name]["reference_from_cache"] = kind in remembered
+        for kind, extractor in extractors.items():
+            same = [name for name in apart if METRICS[name].extractor == kind]
+            found = set_figures(same, a[kind], b[kind], seed=seed, bootstrap=bootstrap)
+            for name, (values[name], details[name]) in found.items():
+                details[name]["preparation"] = extractor.preparation
+                details[name]["reference_from_cache"] = kind in remembered
     for name in metrics:
         details[name]["weights"] = [
             {"name": need, "file": paths[need].name, "sha256": shas[need]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -23,23 +24,49 @@ UNBIASED_FROM = 2048
 """Images from which a Fréchet distance is commonly reported without a word on its bias."""
 
 
-def set_figure(
-    name: str, real: Tensor, fake: Tensor, *, seed: int, bootstrap: int
-) -> tuple[float, dict[str, Any]]:
-    """Return the metric `name` between N x D and M x D features, and its details.
+def set_figures(
+    names: Sequence[str], real: Tensor, fake: Tensor, *, seed: int, bootstrap: int
+) -> dict[str, tuple[float, dict[str, Any]]]:
+    """Return the metrics `names` between N x D and M x D features of one extractor: value, details.
 
-    `bootstrap` is the number of resamples for the interval, 0 for none. Raises `DataError`.
+    `bootstrap` is the number of resamples for the interval, 0 for none. What several metrics need
+    is computed once. Raises `DataError`.
     """
+    shared = [name for name in names if _kind(name) in manifold.NEAREST]
+    values = manifold.each([_kind(name) for name in shared], real, fake) if shared else {}
+    found = {}
+    for name in names:
+        n, m, dimensions = len(real), len(fake), real.shape[1]
+        details: dict[str, Any] = {
+            "images": min(n, m),
+            "images_real": n,
+            "images_fake": m,
+            "dimensions": dimensions,
+        }
+        if name in shared:
+            of_each = values[_kind(name)].tolist()
+            value = _manifold(_kind(name), of_each, details, seed=seed, bootstrap=bootstrap)
+        else:
+            value = _distance(name, real, fake, details, seed=seed, bootstrap=bootstrap)
+        found[name] = value, details
+    return found
+
+
+def _kind(name: str) -> str:
+    return name.removesuffix("-vgg16")
+
+
+def _distance(
+    name: str,
+    real: Tensor,
+    fake: Tensor,
+    details: dict[str, Any],
+    *,
+    seed: int,
+    bootstrap: int,
+) -> float:
+    """Return a Fréchet or kernel distance and tell `details` of it."""
     n, m, dimensions = len(real), len(fake), real.shape[1]
-    details: dict[str, Any] = {
-        "images": min(n, m),
-        "images_real": n,
-        "images_fake": m,
-        "dimensions": dimensions,
-    }
-    what = name.removesuffix("-vgg16")
-    if what in manifold.NEAREST:
-        return _manifold(what, real, fake, details, seed=seed, bootstrap=bootstrap)
     if name.endswith("-inf"):
         details |= {
             "set_sizes": distances.infinity_sizes(n, m),
@@ -47,7 +74,7 @@ def set_figure(
             "at_this_number": distances.frechet(real, fake),
             "interval_method": "none: the subsets that the line is fitted to overlap",
         }
-        return distances.frechet_infinity(real, fake, seed=seed), details
+        return distances.frechet_infinity(real, fake, seed=seed)
     if name == "kid":
         value, deviation = distances.kid(
             real, fake, subsets=KID_SUBSETS, subset_size=KID_SUBSET_SIZE, seed=seed
@@ -67,7 +94,7 @@ def set_figure(
             make, real, fake, value=value, resamples=bootstrap, seed=seed
         )
         details |= {"interval": list(interval), "interval_method": how}
-    return value, details
+    return value
 
 
 def _bias(name: str, images: int, dimensions: int) -> dict[str, str]:
@@ -82,17 +109,9 @@ def _bias(name: str, images: int, dimensions: int) -> dict[str, str]:
 
 
 def _manifold(
-    what: str,
-    real: Tensor,
-    fake: Tensor,
-    details: dict[str, Any],
-    *,
-    seed: int,
-    bootstrap: int,
-) -> tuple[float, dict[str, Any]]:
-    """Return precision, recall, density or coverage; the mean of one value for each image."""
-    values = manifold.each(what, real, fake).tolist()
-    value = sum(values) / len(values)
+    what: str, values: Sequence[float], details: dict[str, Any], *, seed: int, bootstrap: int
+) -> float:
+    """Return precision, recall, density or coverage: the mean of one value for each image."""
     details["nearest"] = manifold.NEAREST[what]
     if bootstrap:
         details["interval"] = list(mean_interval(values, resamples=bootstrap, seed=seed))
@@ -100,4 +119,4 @@ def _manifold(
         details["interval_method"] = (
             f"bootstrap over the {side} images, {bootstrap} resamples, the balls kept"
         )
-    return value, details
+    return sum(values) / len(values)

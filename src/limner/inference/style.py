@@ -68,13 +68,18 @@ def build_reader(config: Config) -> nn.Module | None:
 def read_style(config: Config, path: Path) -> Tensor:
     """Return the picture whose style is wanted, 1 x C x H x W in [-1, 1].
 
+    An encoder of codes is shown it in the size of the training's pictures, where those were
+    resized: it has never seen a finer one.
+
     Raises:
         DataError: it cannot be read, or has other channels than the run's targets.
     """
     image = as_channels(
         decode(path), config.data.channels[1], convert=config.data.convert, path=path
     )
-    return to_float(image)[None]
+    style = to_float(image)[None]
+    seen_resized = latent_of(config) and config.data.mode in ("resize_crop", "resize")
+    return fitted(style, config.data.size) if seen_resized else style
 
 
 def fitted(style: Tensor, size: Sequence[int]) -> Tensor:

@@ -13,6 +13,29 @@ FIRST_ITERATIONS = 5
 """Power iterations at the start, so that the estimate is of use before any step was made."""
 
 
+class _Divided(torch.autograd.Function):
+    """W / sigma where sigma = u^T W v: one product with the weights, and few passes back.
+
+    Of the gradient G of W / sigma follows that of W: (G - <G, W> / sigma u v^T) / sigma. Written
+    by autograd it would take twice the passes over the weights, a good part of a small step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, sigma: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, sigma, u, v)
+        return weight * sigma.reciprocal()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient,), (weight, sigma, u, v) = gradients, ctx.saved_tensors
+        if torch.is_grad_enabled():  # for second derivatives sigma has to know its weight
+            sigma = torch.dot(u, weight.flatten(1) @ v)
+        share = sigma.reciprocal()
+        along = torch.dot(gradient.flatten(), weight.flatten()) * share
+        matrix = torch.addr(gradient.flatten(1), u * -along, v) * share
+        return matrix.view_as(weight), None, None, None
+
+
 class SpectralConv2d(nn.Conv2d):
     """A convolution with W / sigma(W) for W, sigma the largest singular value of W as a matrix.
 
@@ -43,10 +66,13 @@ class SpectralConv2d(nn.Conv2d):
             self._iterate()
 
     @torch.no_grad()
-    def _iterate(self) -> None:
+    def _iterate(self) -> Tensor:
+        """Refine the vectors by one power iteration; return W v, from which sigma follows."""
         matrix = self.weight.flatten(1)
         self.v.copy_(F.normalize(matrix.t() @ self.u, dim=0))
-        self.u.copy_(F.normalize(matrix @ self.v, dim=0))
+        product = matrix @ self.v
+        self.u.copy_(F.normalize(product, dim=0))
+        return product
 
     def normalised_weight(self) -> Tensor:
         """Return W / sigma(W) after one power iteration, in training mode."""
@@ -54,12 +80,15 @@ class SpectralConv2d(nn.Conv2d):
         # Sigma in lower precision would scale the whole layer wrongly.
         exact = contextlib.nullcontext() if kind == "meta" else torch.autocast(kind, enabled=False)
         with exact:
-            if self.training and self.held is None:
-                self._iterate()
+            if not self.training:
+                sigma = torch.dot(self.u.clone(), self.weight.flatten(1) @ self.v.clone())
+                return self.weight / sigma
+            product = self._iterate() if self.held is None else None
             # Copies, since the next call changes the buffers before this one's backward pass.
             u, v = self.held or (self.u.clone(), self.v.clone())
-            sigma = torch.dot(u, self.weight.flatten(1) @ v)
-            return self.weight / sigma
+            if product is None:
+                product = self.weight.detach().flatten(1) @ v
+            return _Divided.apply(self.weight, torch.dot(u, product), u, v)
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve N x C x H x W."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from limner.errors import ConfigError, DataError, unknown_name
 from limner.networks.layers import check_image, conv_bias, dropout_layer, norm_layer
+from limner.networks.lowered import Conv2d, ConvTranspose2d
 
 DEEPEST = 8
 """Halvings of the published network; deeper ones bring parameters and nothing to see."""
@@ -94,7 +95,8 @@ class UNet(nn.Module):
     Input N x in_channels x H x W, output N x out_channels x H x W in [-1, 1]; H and W are
     multiples of `multiple`, 2 ** depth. Level k has width * min(2 ** k, max_width_factor)
     channels. Dropout follows the decoder levels that lie between the innermost one and those
-    where the width changes: three at depth 8, one at depth 6, none below.
+    where the width changes: three at depth 8, one at depth 6, none below; with
+    `dropout_innermost` it follows as many levels, beginning with the innermost.
 
     With `width=64, depth=8, norm="batch"` it is pix2pix's U-Net 256 of 54,413,955 parameters,
     and computes what pytorch-CycleGAN-and-pix2pix's computes: no norm on the first and the
@@ -105,7 +107,7 @@ class UNet(nn.Module):
     multiplied the decoder's inputs are half as wide. With `rectify_last_skip=False` the ReLU
     before the last convolution acts on the decoder's features only, before they are joined; so
     it is in the study, whose U-Net of 54,419,459 parameters (39,080,963 with `add` or `multiply`)
-    this is with `bias=True, dropout_kind="channel"` besides.
+    this is with `bias=True, dropout_kind="channel", dropout_innermost=True` besides.
 
     Raises:
         ConfigError: depth below 2, or an unknown norm, dropout or skip connection.
@@ -122,6 +124,7 @@ class UNet(nn.Module):
         norm: str = "batch",
         dropout: float = 0.5,
         dropout_kind: str = "element",
+        dropout_innermost: bool = False,
         max_width_factor: int = 8,
         bias: bool | None = None,
         skips: str | Sequence[str] = "concat",
@@ -139,7 +142,7 @@ class UNet(nn.Module):
         self.downs = nn.ModuleList()
         for level, channels in enumerate(widths):
             before = widths[level - 1] if level else in_channels
-            conv = nn.Conv2d(before, channels, 4, stride=2, padding=1, bias=has_bias)
+            conv = Conv2d(before, channels, 4, stride=2, padding=1, bias=has_bias)
             bare = level in (0, depth - 1)
             normed = norm_layer("none" if bare else norm, channels)
             self.downs.append(nn.Sequential(OrderedDict(conv=conv, norm=normed)))
@@ -147,19 +150,20 @@ class UNet(nn.Module):
         self.ups = nn.ModuleList()  # from the innermost outwards
         for level in reversed(range(1, depth)):
             innermost = level == depth - 1
+            shifted = level - 1 if dropout_innermost else level
+            dropped = 0 < shifted < depth - 1 and widths[shifted] == widths[shifted - 1]
             widening = 1 if innermost else JOINS[self.skips[level]].widening
             inside = widening * widths[level]
             outside = widths[level - 1]
-            steady = not innermost and widths[level] == outside
             self.ups.append(
                 nn.Sequential(
                     OrderedDict(
                         relu=nn.ReLU(inplace=True),
-                        conv=nn.ConvTranspose2d(
+                        conv=ConvTranspose2d(
                             inside, outside, 4, stride=2, padding=1, bias=has_bias
                         ),
                         norm=norm_layer(norm, outside),
-                        dropout=dropout_layer(dropout_kind, dropout if steady else 0.0),
+                        dropout=dropout_layer(dropout_kind, dropout if dropped else 0.0),
                     )
                 )
             )

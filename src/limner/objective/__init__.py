@@ -139,14 +139,17 @@ class Objective:
         target: Tensor,
         fake: Tensor,
         *,
+        weights: Sequence[float] | None = None,
         style: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the generator's loss and its terms, unweighted.
 
         Args:
-            judges: each discriminator with whether it sees the source; they share the
-                adversarial weight, and that of feature matching, equally.
+            judges: each discriminator with whether it sees the source; the weight of feature
+                matching they share equally.
             source, target, fake: N x C x H x W in [-1, 1]; `fake` with its graph.
+            weights: of each discriminator's adversarial term in their sum (Asher, Bechhofer and
+                Berman, equation 1, for two); nothing for their mean.
             style: mean and log variance, N x L, of the encoder whose style `fake` has.
         """
         settings = self.settings
@@ -166,7 +169,7 @@ class Objective:
                         wanted = network(seen)
                     distances.append(feature_matching(scales, wanted))
             if settings.gan_weight:
-                terms["gan"] = _mean(verdicts)
+                terms["gan"] = _mean(verdicts) if weights is None else _sum(verdicts, weights)
                 total = total + settings.gan_weight * terms["gan"]
             if matching:
                 terms["feature_matching"] = _mean(distances)
@@ -187,6 +190,11 @@ class Objective:
 
 def _logits(scales: Sequence[Sequence[Tensor]]) -> list[Tensor]:
     return [layers[-1] for layers in scales]
+
+
+def _sum(values: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    weighted = [weight * value for weight, value in zip(weights, values, strict=True)]
+    return torch.stack(weighted).sum(0)
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:

@@ -16,6 +16,11 @@ PRESETS = {
     "spade": "limner.presets.spade",
     "spade-vae": "limner.presets.spade_vae",
     "spade-small": "limner.presets.spade_small",
+    "study-base": "limner.presets.study_base",
+    "study": "limner.presets.study",
+    "study-add": "limner.presets.study_add",
+    "study-multiply": "limner.presets.study_multiply",
+    "study-alternating": "limner.presets.study_alternating",
 }
 
 

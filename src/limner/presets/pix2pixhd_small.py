@@ -15,6 +15,7 @@ from limner.config import (
     ObjectiveSettings,
     Pix2PixHDSettings,
     TrainingSettings,
+    ValidationSettings,
 )
 
 PRESET = Config(
@@ -24,4 +25,6 @@ PRESET = Config(
     discriminators=(MultiscaleSettings(name="multiscale", width=32, layers=2, scales=2),),
     objective=ObjectiveSettings(gan="lsgan", scales="sum", l1=0.0, feature_matching=10.0),
     training=TrainingSettings(epochs=100, batch_size=1, lr=2e-4, schedule="linear"),
+    # The terms of the losses on held-out pairs, where there are any: what is learnt by heart shows.
+    validation=ValidationSettings(every=5.0, images=50),
 )

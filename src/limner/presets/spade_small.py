@@ -16,6 +16,7 @@ from limner.config import (
     ObjectiveSettings,
     SPADESettings,
     TrainingSettings,
+    ValidationSettings,
 )
 
 PRESET = Config(
@@ -44,4 +45,6 @@ PRESET = Config(
         betas=(0.0, 0.9),
         schedule="linear",
     ),
+    # The terms of the losses on held-out pairs, where there are any: what is learnt by heart shows.
+    validation=ValidationSettings(every=5.0, images=50),
 )

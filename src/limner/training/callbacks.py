@@ -11,9 +11,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from limner.config import Config
 from limner.data import PairedDataset
+from limner.errors import ConfigError
 from limner.evaluation.evaluate import locate_weights
-from limner.evaluation.metrics import METRICS
+from limner.evaluation.metrics import FIGURES
+from limner.evaluation.segmentation.owned import own_class_map, own_labels
+from limner.evaluation.segmentation.results import others_than_seg
+from limner.evaluation.segmentation.scoring import (
+    Segmentation,
+    check_alignment,
+    segmentation,
+)
 from limner.evaluation.sheet import sample_sheet
 from limner.evaluation.translating import measure_translations
 from limner.files import replacing
@@ -63,9 +72,10 @@ class Validation:
     images: int
     weights: Path | None
     objective: Objective
+    segmentation: Segmentation | None = None
 
     def __post_init__(self) -> None:
-        locate_weights(self.metrics, weights=self.weights)
+        locate_weights(others_than_seg(self.metrics, self.segmentation), weights=self.weights)
 
     def __call__(self, state: State) -> dict[str, float]:
         """Return the value of each metric, and of each term of the losses as `val/g/l1`."""
@@ -77,6 +87,7 @@ class Validation:
             images=self.images,
             weights=self.weights,
             device=state.fabric.device,
+            segmentation=self.segmentation,
         )
         losses = held_out_losses(state, self.objective, self.dataset, images=self.images)
         return {**scores.values, **losses}
@@ -87,11 +98,36 @@ def _translator(state: State) -> Translator:
     return Translator(state.picture_network, state.config, encoder=encoder)
 
 
+def segmentation_of(config: Config, *, device: torch.device | str) -> Segmentation | None:
+    """Return what the metric seg needs during training; nothing where it is not asked for.
+
+    Raises:
+        ConfigError: the segmenter is not named, or the data set tells no label maps or classes.
+    """
+    settings = config.validation
+    if not settings.seg:
+        return None
+    if settings.segmenter is None:
+        raise ConfigError(
+            "seg among validation.metrics needs a segmenter: set validation.segmenter"
+        )
+    check_alignment(config.data.mode)
+    data = Path(config.data.root)
+    labels = own_labels(config, data, settings.split)
+    return segmentation(
+        segmenter=settings.segmenter,
+        labels=labels,
+        class_map=settings.class_map or own_class_map(config, data, settings.split),
+        size=settings.segmentation_size,
+        device=device,
+    )
+
+
 def is_better(metric: str, new: float, old: float | None) -> bool:
     """Whether `new` beats `old` in the sense of the metric; anything beats nothing."""
     if old is None:
         return True
-    return new > old if METRICS[metric].better == "higher" else new < old
+    return new > old if FIGURES[metric].better == "higher" else new < old
 
 
 def _spread(length: int, count: int) -> list[int]:

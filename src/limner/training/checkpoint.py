@@ -3,7 +3,8 @@
 RUN/checkpoints/00000400/generator.safetensors
                          generator_ema.safetensors     (with training.ema)
                          discriminator_0.safetensors
-                         state.pt                      optimisers, step, best; no code in it
+                         state.pt                      optimisers, step, best, balance of the
+                                                       discriminators; no code in it
 RUN/checkpoints/best.json                              which step was best, by what
 """
 
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from limner.errors import CheckpointError, TrainingError
 from limner.files import fsync_folder, write_bytes, write_text
 from limner.inference import checkpoint_folder, load_weights, step_of
+from limner.training.balance import restored, to_be_saved
 from limner.training.state import State, all_finite, average_buffers
 
 
@@ -41,6 +43,7 @@ def save_checkpoint(state: State, run: Path) -> Path | None:
         TrainingError: weights are not finite, or the disk is full; earlier checkpoints stand.
     """
     average_buffers(state)
+    balance = to_be_saved(state.balance, state.fabric)
     if not state.fabric.is_global_zero:
         return None
     weights = [tensor for player in state.players.values() for tensor in player.plain.parameters()]
@@ -55,7 +58,7 @@ def save_checkpoint(state: State, run: Path) -> Path | None:
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-            for name, data in _files(state):
+            for name, data in _files(state, balance):
                 write_bytes(temporary / name, data)
             temporary.rename(folder)
             fsync_folder(folder.parent)
@@ -72,7 +75,7 @@ def save_checkpoint(state: State, run: Path) -> Path | None:
     return folder
 
 
-def _files(state: State):
+def _files(state: State, balance: dict[str, Any]):
     """Yield the name and content of each file, the state last."""
     for name, player in state.players.items():
         yield f"{name}.safetensors", to_bytes(contiguous(player.plain))
@@ -83,6 +86,7 @@ def _files(state: State):
         "step": state.step,
         "best": state.best,
         "data": state.data,
+        "balance": balance,
         "optimizers": {
             name: player.optimizer.state_dict() for name, player in state.players.items()
         },
@@ -110,6 +114,7 @@ def load_checkpoint(state: State, folder: Path) -> None:
     for name, player in state.players.items():
         player.optimizer.load_state_dict(content["optimizers"][name])
     state.step, state.best, state.data = content["step"], content["best"], content["data"]
+    state.balance = restored(state.balance, content.get("balance"), state.fabric)
 
 
 def read_state(folder: Path) -> dict[str, Any]:

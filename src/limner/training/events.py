@@ -73,7 +73,7 @@ class TensorBoardLog:
         from torch.utils.tensorboard import SummaryWriter
 
         self.run = run
-        self.writer = SummaryWriter(str(run), purge_step=first_step if first_step else None)
+        self.writer = SummaryWriter(str(run), purge_step=first_step + 1 if first_step else None)
 
     def __call__(self, event: str, fields: dict[str, Any]) -> None:
         """Write what has a place in TensorBoard."""
@@ -83,6 +83,9 @@ class TensorBoardLog:
                 if key not in ("step", "epoch") and isinstance(value, int | float):
                     tag = key if "/" in key else f"{event}/{key}"
                     self.writer.add_scalar(tag, value, step)
+        elif event == "weights":
+            for number, weight in enumerate(fields["weights"]):
+                self.writer.add_scalar(f"weights/{number}", weight, step)
         elif event == "samples":
             import numpy as np
             from PIL import Image

@@ -15,6 +15,7 @@ from torch import Tensor
 from limner.data import PairedDataset
 from limner.inference import as_for_pictures
 from limner.objective import Objective
+from limner.training.balance import judge_names
 from limner.training.parts import FIELDS, Part, make_pictures, parts_of
 from limner.training.state import State
 
@@ -60,14 +61,15 @@ def held_out_losses(
             part = _fitting(part, int(generator.multiple), dtype=parameter.dtype)  # pyright: ignore[reportArgumentType]
             fake, style = make_pictures(generator, encoder, part, style=state.style)
             groups: dict[str, dict[str, Tensor]] = {}
-            for number, judge in enumerate(judges):
-                name = "d" if len(judges) == 1 else f"d{number}"
+            for name, judge, sees in zip(
+                judge_names(len(judges)), judges, conditional, strict=True
+            ):
                 _, groups[name] = objective.discriminator(
                     judge,
                     part.source,
                     part.target,
                     fake,
-                    conditional=conditional[number],
+                    conditional=sees,
                     step=None,
                 )
             _, groups["g"] = objective.generator(
@@ -75,6 +77,7 @@ def held_out_losses(
                 part.source,
                 part.target,
                 fake,
+                weights=state.balance.weights,
                 style=style,
             )
             for name, terms in groups.items():

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from limner.errors import LimnerError, TrainingError
 from limner.objective import Objective
+from limner.training.balance import begin_epoch
 from limner.training.callbacks import Samples, Validation, is_better
 from limner.training.checkpoint import save_checkpoint
 from limner.training.datasets import TrainingData
@@ -67,7 +68,7 @@ class Loop:
             while state.step < data.total_steps:
                 begun = time.perf_counter()
                 if count == 0 or state.step % data.steps_per_epoch == 0:
-                    lr = set_learning_rates(state, 1 + state.step // data.steps_per_epoch)
+                    lr = self._begin()
                 batch = next(batches)
                 tensors = {key: value for key, value in batch.items() if key in FIELDS}
                 scalars = gan_step(state, state.fabric.to_device(tensors), self.objective)
@@ -88,6 +89,23 @@ class Loop:
                     self.events.emit("interrupted", step=state.step, signal=name)
                     raise Interrupted(self.out, stop, state.step)
         self.events.emit("finished", step=state.step, seconds=round(time.monotonic() - started, 3))
+
+    def _begin(self) -> float:
+        """Set the learning rates and the discriminators' weights of the present epoch.
+
+        The weights' event bears the number of the first step that they act on, so that it stands
+        in the log once, whether a resume begins before or after that step.
+        """
+        state, balance, objective = self.state, self.state.balance, self.state.config.objective
+        done, within = divmod(state.step, self.data.steps_per_epoch)
+        before = balance.weights
+        if within == 0 or objective.weighting != "adaptive":
+            begin_epoch(balance, done + 1, config=state.config, fabric=state.fabric)
+        several = len(state.discriminators) > 1 or objective.weights is not None
+        if several and (within == 0 or balance.weights != before):
+            first = state.step + 1
+            self.events.emit("weights", step=first, epoch=done + 1, weights=balance.shares)
+        return set_learning_rates(state, done + 1)
 
     def _agreed(self, caught: list[int]) -> int:
         """Return the signal to stop for; several processes agree on it every few steps."""

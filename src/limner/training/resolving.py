@@ -6,13 +6,18 @@ from limner.config import Config, PatchSettings, SPADESettings, UNetSettings, wi
 from limner.errors import ConfigError
 from limner.networks import depth_for
 from limner.networks.patch import shape_for_field
+from limner.training.balance import check_balance
 
 # Halvings below which a U-Net derived for pictures of 64 pixels and more is taken for a mishap.
 SHALLOWEST = 5
 
 
 def resolved(config: Config) -> Config:
-    """Return `config` with everything that was left to be derived filled in."""
+    """Return `config` with everything that was left to be derived filled in.
+
+    Raises:
+        ConfigError: a size or a field that cannot be had, or weights that do not fit.
+    """
     height, width = config.data.size
     derived = []
     if config.data.load_size is None:
@@ -30,6 +35,7 @@ def resolved(config: Config) -> Config:
             ]
     if config.training.discriminator_lr is None:
         derived.append(f"training.discriminator_lr={config.training.lr}")
+    check_balance(config)
     return with_overrides(config, derived)
 
 

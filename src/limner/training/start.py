@@ -13,7 +13,7 @@ from limner.config import Config
 from limner.errors import ConfigError, TrainingError
 from limner.networks import count_parameters
 from limner.objective import Objective, make_perceptual
-from limner.training.callbacks import Samples, Validation
+from limner.training.callbacks import Samples, Validation, segmentation_of
 from limner.training.checkpoint import load_checkpoint, newest
 from limner.training.coarse_to_fine import check_start, start_from_run
 from limner.training.datasets import TrainingData, open_training_data
@@ -64,7 +64,7 @@ def train(
     )
     config = data.config
     objective = _objective(config, fabric, weights)
-    validation = _validation(config, data, weights, objective)
+    validation = _validation(config, data, weights, objective, device=fabric.device)
     if newest(out) is None:
         check_start(config)
     checkpoint, changed = None, {}
@@ -148,12 +148,18 @@ def _objective(config: Config, fabric: Fabric, weights: Path | None) -> Objectiv
 
 
 def _validation(
-    config: Config, data: TrainingData, weights: Path | None, objective: Objective
+    config: Config,
+    data: TrainingData,
+    weights: Path | None,
+    objective: Objective,
+    *,
+    device: torch.device,
 ) -> Validation | None:
     settings = config.validation
     if settings.every is None or data.validation is None:
         return None
-    return Validation(data.validation, settings.metrics, settings.images, weights, objective)
+    task = segmentation_of(config, device=device)
+    return Validation(data.validation, settings.metrics, settings.images, weights, objective, task)
 
 
 def _facts(state: State, data: TrainingData, command: str) -> dict[str, Any]:

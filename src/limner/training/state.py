@@ -18,6 +18,7 @@ from limner.networks import (
     make_encoder,
     make_generator,
 )
+from limner.training.balance import Balance, begin_balance
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -31,8 +32,9 @@ OPTIMIZERS = {
 }
 
 
-# Keys of a network's section that say how it begins, not what it is.
+# Keys of a network's section that say how it begins, not what it is; and how it is used.
 INITIALISATION = {"init", "init_gain"}
+ROLE = {"conditional", "lr", "optimizer"}
 
 
 @dataclass
@@ -62,6 +64,8 @@ class State:
     generator: Player
     discriminators: list[Player]
     ema: nn.Module | None
+    balance: Balance
+    """How much the generator listens to each discriminator."""
     encoder: Player | None = None
     """Reads a target's style for the generator, whose loss teaches it."""
     frozen_until: int = 0
@@ -124,7 +128,7 @@ def build_discriminators(config: Config) -> list[nn.Module]:
     networks = []
     for number, section in enumerate(config.discriminators, start=1):
         channels = target + (source if section.conditional else 0)
-        settings = section.model_dump(exclude={"conditional", *INITIALISATION})
+        settings = section.model_dump(exclude=ROLE | INITIALISATION)
         network = make_discriminator(**settings, in_channels=channels)
         rng = torch.Generator().manual_seed(config.seed + 1_000_003 * number)
         initialise(network, section.init, gain=section.init_gain, generator=rng)
@@ -135,21 +139,27 @@ def build_discriminators(config: Config) -> list[nn.Module]:
 def build_state(config: Config, fabric: Fabric) -> State:
     """Return the state at step 0 of a resolved configuration, on the devices of `fabric`."""
     training = config.training
-    discriminator_lr = training.discriminator_lr or training.lr
 
-    def player(network: nn.Module, lr: float, *, conditional: bool = True) -> Player:
+    def player(
+        network: nn.Module, lr: float, *, optimizer: str | None = None, conditional: bool = True
+    ) -> Player:
         module = fabric.setup_module(network)
-        optimizer = OPTIMIZERS[training.optimizer](
+        updater = OPTIMIZERS[optimizer or training.optimizer](
             module.parameters(), lr=lr, betas=training.betas, weight_decay=training.weight_decay
         )
-        return Player(module, fabric.setup_optimizers(optimizer), lr, conditional)  # pyright: ignore[reportArgumentType]
+        return Player(module, fabric.setup_optimizers(updater), lr, conditional)  # pyright: ignore[reportArgumentType]
 
     generator = player(build_generator(config), training.lr)
     # An optimiser of its own does what one for both would: Adam treats each weight by itself.
     reader = build_encoder(config)
     encoder = None if reader is None else player(reader, training.lr)
     judges = [
-        player(network, discriminator_lr, conditional=section.conditional)
+        player(
+            network,
+            section.lr or training.discriminator_lr or training.lr,
+            optimizer=section.optimizer,
+            conditional=section.conditional,
+        )
         for network, section in zip(
             build_discriminators(config), config.discriminators, strict=True
         )
@@ -159,7 +169,8 @@ def build_state(config: Config, fabric: Fabric) -> State:
         ema = build_generator(config).to(fabric.device, next(generator.plain.parameters()).dtype)
         ema.load_state_dict(generator.plain.state_dict())
         ema.requires_grad_(False)
-    return State(config, fabric, generator, judges, ema, encoder)
+    balance = begin_balance(config, fabric.device)
+    return State(config, fabric, generator, judges, ema, balance, encoder)
 
 
 def set_learning_rates(state: State, epoch: int) -> float:

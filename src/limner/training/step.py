@@ -10,21 +10,28 @@ import torch
 from torch import Tensor
 
 from limner.objective import Objective
+from limner.training.balance import hear, judge_names
 from limner.training.coarse_to_fine import begin_whole, held_parameters
 from limner.training.parts import make_pictures, parts_of
 from limner.training.state import Player, State, update_ema
 
 
 def gan_step(state: State, batch: dict[str, Tensor], objective: Objective) -> dict[str, Tensor]:
-    """Update every discriminator, then the generator and its encoder, on one batch.
+    """Update every discriminator, and the generator with its encoder, on one batch.
 
     First each discriminator learns to tell `target` from the generator's picture, then the
     generator learns against the discriminators just updated (Isola et al. 2017, section 3.3, in
-    the order of pytorch-CycleGAN-and-pix2pix). Either half is done `training.discriminator_updates`
-    and `training.generator_updates` times, with noise drawn anew. The batch is worked through in
-    `training.accumulate` parts whose gradients add up to those of the whole batch. With one part
-    the last picture made for the discriminators serves the generator too; with several it is made
-    again, since keeping every part's graph would cost the memory that accumulation saves.
+    the order of pytorch-CycleGAN-and-pix2pix). With `training.update_order` "together" it learns
+    against the discriminators of before: all gradients are taken at the same point, and only then
+    is anything updated (the study's order); the first step's `g/gan` is that of the untrained
+    discriminators. Either half is done `training.discriminator_updates` and
+    `training.generator_updates` times, with noise drawn anew.
+
+    The batch is worked through in `training.accumulate` parts whose gradients add up to those of
+    the whole batch. With one part the last picture made for the discriminators serves the generator
+    too, unless `training.fresh_fake` asks for another with other dropout, at the cost of one more
+    forward pass (and one more update of batch norm's running statistics); with several it is always
+    made again, since keeping every part's graph would cost the memory that accumulation saves.
 
     Args:
         state: networks and optimisers; changed in place, `state.step` included.
@@ -50,11 +57,14 @@ def gan_step(state: State, batch: dict[str, Tensor], objective: Objective) -> di
         return make_pictures(state.generator.network, network, part, style=state.style)
 
     kept = None
+    together = training.update_order == "together"
+    names = judge_names(len(judges))
     share = 1 / (len(parts) * training.discriminator_updates)
     for update in range(training.discriminator_updates if judges else 0):
         for judge in judges:
             judge.optimizer.zero_grad()
-        serves = len(parts) == 1 and update == training.discriminator_updates - 1
+        last_update = update == training.discriminator_updates - 1
+        serves = len(parts) == 1 and last_update and not training.fresh_fake
         for number, part in enumerate(parts):
             with torch.set_grad_enabled(serves):
                 fake, style = made(part)
@@ -70,9 +80,8 @@ def gan_step(state: State, batch: dict[str, Tensor], objective: Objective) -> di
                         step=state.step,
                     )
                     fabric.backward(loss * (1 / len(parts)))
-                prefix = "d" if len(judges) == 1 else f"d{index}"
-                _add(scalars, prefix, terms, share)
-        for judge in judges:
+                _add(scalars, names[index], terms, share)
+        for judge in () if together else judges:
             judge.optimizer.step()
 
     for judge in judges:
@@ -96,6 +105,7 @@ def gan_step(state: State, batch: dict[str, Tensor], objective: Objective) -> di
                     part.source,
                     part.target,
                     fake,
+                    weights=state.balance.weights,
                     style=style,
                 )
                 fabric.backward(loss * (1 / len(parts)))
@@ -106,6 +116,9 @@ def gan_step(state: State, batch: dict[str, Tensor], objective: Objective) -> di
             learner.optimizer.step()
     for judge in judges:
         judge.network.requires_grad_(True)
+        if together:
+            judge.optimizer.step()
+    hear(state.balance, scalars, config=state.config)
     update_ema(state)
     state.step += 1
     return dict(scalars)

@@ -14,15 +14,17 @@ from limner.transfer.projects import MAKERS, find
 from limner.transfer.reading import read_state
 
 
-def run_settings(project: str, **architecture: Any) -> Options:
+def run_settings(project: str, encoder: Options | None = None, **architecture: Any) -> Options:
     """Return the dotted keys of a run around another project's generator: data and inference.
+
+    `encoder` holds the keywords of our network for the encoder beside it, where there is one.
 
     Raises:
         ConfigError: an unknown project, option or value, or options that leave too much open.
     """
     known = find(project)
     options = known.complete("generator", architecture)
-    return known.run_settings(options, known.settings("generator", options)[1])
+    return known.run_settings(options, known.settings("generator", options)[1], encoder)
 
 
 def network_settings(project: str, role: str, **architecture: Any) -> tuple[str, Options]:
@@ -46,6 +48,27 @@ def detect_options(file: Path | str, project: str = "junyanz") -> tuple[str, Opt
         CheckpointError: the file cannot be read.
     """
     return find(project).detect(read_state(Path(file)))
+
+
+def shown_options(file: Path | str, project: str, role: str) -> Options:
+    """Return the options that a file of this role shows; nothing where it shows none.
+
+    Raises:
+        ConfigError: an unknown project.
+        CheckpointError: the file cannot be read, or holds a network of another role.
+    """
+    found = detect_options(file, project)
+    if found is None:
+        return {}
+    if found[0] != role:
+        raise CheckpointError(
+            f"{file} holds {_a(found[0])} where {_a(role)} was expected: name another file"
+        )
+    return found[1]
+
+
+def _a(role: str) -> str:
+    return f"an {role}" if role == "encoder" else f"a {role}"
 
 
 def _blank(project: str, role: str, architecture: Options) -> nn.Module:
@@ -178,8 +201,7 @@ def _differing(state: dict[str, Tensor], project: str, role: str, architecture: 
         return ""
     true_role, shown = found
     if true_role != role:
-        article = "an" if true_role == "encoder" else "a"
-        return f"it holds {article} {true_role}; import it with role={true_role!r}"
+        return f"it holds {_a(true_role)}; import it with role={true_role!r}"
     options = find(project).complete(role, architecture)
     wrong = {name: value for name, value in shown.items() if options[name] != value}
     if not wrong:

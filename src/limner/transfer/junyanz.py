@@ -162,7 +162,9 @@ def _pixel() -> dict[str, str]:
     }
 
 
-def run_settings(options: dict[str, Any], keywords: dict[str, Any]) -> dict[str, Any]:
+def run_settings(
+    options: dict[str, Any], keywords: dict[str, Any], encoder: dict[str, Any] | None
+) -> dict[str, Any]:
     """Return what a run with this generator needs beside it, as dotted keys."""
     return {
         "data.size": 2 ** keywords["depth"] if "depth" in keywords else 256,

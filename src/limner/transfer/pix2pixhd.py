@@ -175,16 +175,27 @@ def leftovers(role: str, options: Options) -> frozenset[str]:
     return frozenset()
 
 
-def run_settings(options: Options, keywords: Options) -> Options:
-    """Return what a run with this generator needs beside it, as dotted keys.
+def asked_by_encoder(options: Options) -> Options:
+    """Return what an encoder of these options makes true of the generator beside it."""
+    return {"instance_feat": True, "feat_num": options["feat_num"]}
+
+
+def run_settings(options: Options, keywords: Options, encoder: Options | None) -> Options:
+    """Return what a run with this generator, and perhaps an encoder, needs beside, as dotted keys.
 
     Raises:
-        ConfigError: the options do not say what the channels of the source are.
+        ConfigError: the options do not say what the channels of the source are, or features are
+            wanted that nothing makes.
     """
-    if options["instance_feat"] or options["label_feat"]:
+    if options["label_feat"]:
         raise ConfigError(
-            "a generator that was trained with features of instances needs them to translate and "
-            "cannot be a run yet: use limner.transfer.import_network"
+            "a generator that was trained with features averaged over labels (label_feat) cannot "
+            "be a run: use limner.transfer.import_network"
+        )
+    if options["instance_feat"] and encoder is None:
+        raise ConfigError(
+            "a generator that was trained with features of instances needs them to translate: "
+            "give the encoder (*_net_E.pth) as --encoder"
         )
     labels = label_settings(
         options,
@@ -194,7 +205,8 @@ def run_settings(options: Options, keywords: Options) -> Options:
         edges=not options["no_instance"],
         void=False,
     )
-    multiple = 2 ** (keywords["downs"] + keywords.get("enhancers", 0))
+    halvings = keywords["downs"] + keywords.get("enhancers", 0)
+    multiple = 2 ** max(halvings, 0 if encoder is None else encoder["downs"])
     size = [max(2, round(side / multiple)) * multiple for side in (512, 1024)]
     source = options["input_nc"] if labels is None else 3
     return {

@@ -28,10 +28,15 @@ class Project:
     """What old files carry beside the weights, to be dropped."""
     detect: Callable[[dict[str, Tensor]], tuple[str, Options] | None]
     """The role and the options that a state dict shows."""
-    run_settings: Callable[[Options, Options], Options]
-    """Dotted keys of a run around the generator of these options and of our keywords."""
+    run_settings: Callable[[Options, Options, Options | None], Options]
+    """Dotted keys of a run around the generator of these options and of our keywords, and around
+    the encoder of our keywords."""
     preset: str
     """The preset whose losses and training a run of it begins with."""
+    encoder_preset: str = ""
+    """The same for a run with an encoder."""
+    asked_by_encoder: Callable[[Options], Options] | None = None
+    """What an encoder of these options makes true of its generator; None where there are none."""
     leaves: dict[str, str] = field(default_factory=dict)
     """What it calls a tensor of a layer under spectral norm, and we."""
 
@@ -54,6 +59,8 @@ PROJECTS: dict[str, Project] = {
         detect_pix2pixhd,
         pix2pixhd.run_settings,
         "pix2pixhd-global",
+        "pix2pixhd-global",
+        pix2pixhd.asked_by_encoder,
     ),
     "SPADE": Project(
         spade.complete,
@@ -63,6 +70,8 @@ PROJECTS: dict[str, Project] = {
         detect_spade,
         spade.run_settings,
         "spade",
+        "spade-vae",
+        spade.asked_by_encoder,
         spade.LEAVES,
     ),
 }

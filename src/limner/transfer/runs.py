@@ -16,10 +16,11 @@ from limner.presets import PRESETS, preset
 from limner.training.checkpoint import save_checkpoint
 from limner.training.resolving import resolved
 from limner.training.state import build_state
+from limner.transfer.encoders import Encoder, read_encoder
 from limner.transfer.importing import (
-    detect_options,
     network_settings,
     run_settings,
+    shown_options,
     state_dict_of,
 )
 from limner.transfer.projects import find
@@ -32,6 +33,7 @@ def import_as_run(
     out: Path,
     options: Sequence[str] = (),
     discriminator: Path | None = None,
+    encoder: Path | None = None,
 ) -> dict[str, Any]:
     """Write a run at step 0 that holds another project's networks.
 
@@ -42,31 +44,40 @@ def import_as_run(
         options: `name=value` in that project's own words; what the file shows of itself need
             not be given. What says how many channels are classes or edges goes to both networks.
         discriminator: its weights; without, the run begins with a new one.
+        encoder: the weights of what tells the generator a picture's style: SPADE's net_E of a VAE,
+            pix2pixHD's of instances' features.
 
     Returns:
         What was written: network, keywords, parameters and the options they came from.
 
     Raises:
-        ConfigError: an unknown project or option. CheckpointError: the file cannot be read, does
-            not fit the options, or `out` is in use.
+        ConfigError: an unknown project or option. CheckpointError: a file cannot be read, does
+            not fit the options or the generator, or `out` is in use.
     """
     from lightning_fabric import Fabric
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CheckpointError(f"{out} is not an empty folder: give a new one as --out")
     given = dict(_option(text) for text in options)
-    architecture = _detected(file, project, "generator") | given
+    architecture = shown_options(file, project, "generator") | given
+    reader = None if encoder is None else read_encoder(encoder, project)
+    if reader is not None:
+        reader.check(file, architecture)
+        architecture |= reader.asks
     weights = state_dict_of(file, project=project, role="generator", **architecture)
     name, keywords = network_settings(project, "generator", **architecture)
-    config = _config(project, name, keywords, run_settings(project, **architecture))
+    around = run_settings(project, None if reader is None else reader.keywords, **architecture)
+    config = _config(project, name, keywords, around, reader)
     judge_weights = None
     if discriminator is not None:
-        seen = _detected(discriminator, project, "discriminator")
+        seen = shown_options(discriminator, project, "discriminator")
         judge_weights = state_dict_of(discriminator, project=project, role="discriminator", **seen)
         config = _with_judge(config, *network_settings(project, "discriminator", **seen))
 
     state = build_state(config, Fabric(accelerator="cpu", devices=1))
     state.generator.plain.load_state_dict(weights)
+    if reader is not None and state.encoder is not None:
+        state.encoder.plain.load_state_dict(reader.weights)
     if judge_weights is not None:
         state.discriminators[0].plain.load_state_dict(judge_weights)
     write_text(out / "config.yaml", to_yaml(config))
@@ -76,6 +87,7 @@ def import_as_run(
         "network": name,
         "keywords": keywords,
         "parameters": count_parameters(state.generator.plain),
+        "encoder": None if reader is None else {"network": reader.name, **reader.keywords},
         "options": architecture,
     }
 
@@ -87,32 +99,23 @@ def _option(text: str) -> tuple[str, Any]:
     return name.strip(), yaml.safe_load(value)
 
 
-def _detected(file: Path, project: str, role: str) -> dict[str, Any]:
-    """Return the options that a file shows; nothing where it shows none."""
-    found = detect_options(file, project)
-    if found is None:
-        return {}
-    if found[0] != role:
-        article = "an" if found[0] == "encoder" else "a"
-        raise CheckpointError(f"{file} holds {article} {found[0]} where a {role} was expected")
-    return found[1]
-
-
-def _config(project: str, name: str, keywords: dict[str, Any], around: dict[str, Any]) -> Config:
-    """Return the settings of a run around a generator, otherwise those of the project's preset."""
-    usual = find(project).preset
+def _config(
+    project: str,
+    name: str,
+    keywords: dict[str, Any],
+    around: dict[str, Any],
+    encoder: Encoder | None,
+) -> Config:
+    """Return the settings of a run around the networks, otherwise those of the project's preset."""
+    known = find(project)
+    usual = known.preset if encoder is None else known.encoder_preset
     base = preset(usual if usual in PRESETS else "pix2pix")
-    section = {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in keywords.items()
-        if not key.endswith("_channels")
-    }
     written = {
         "preset": "imported",
-        "generator": {"name": name, **section},
+        "generator": _section(name, keywords),
         # All at once: each key by itself could contradict the preset's others.
         "data": base.data.model_dump(mode="json") | {"load_size": None, "labels": None},
-        "encoder": None,
+        "encoder": None if encoder is None else _section(encoder.name, encoder.keywords),
     }
     for key, value in around.items():
         part, _, leaf = key.partition(".")
@@ -120,6 +123,16 @@ def _config(project: str, name: str, keywords: dict[str, Any], around: dict[str,
     return resolved(
         with_overrides(base, [f"{key}={yaml.safe_dump(value)}" for key, value in written.items()])
     )
+
+
+def _section(name: str, keywords: dict[str, Any]) -> dict[str, Any]:
+    """Return a network's section of a configuration; its channels follow from the data's."""
+    section = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in keywords.items()
+        if not key.endswith("_channels")
+    }
+    return {"name": name, **section}
 
 
 def _with_judge(config: Config, name: str, keywords: dict[str, Any]) -> Config:

@@ -202,7 +202,12 @@ def leftovers(role: str, options: Options) -> frozenset[str]:
     return frozenset()
 
 
-def run_settings(options: Options, keywords: Options) -> Options:
+def asked_by_encoder(options: Options) -> Options:
+    """Return what an encoder of these options makes true of the generator beside it."""
+    return {"use_vae": True, "z_dim": ENCODER_LATENT}
+
+
+def run_settings(options: Options, keywords: Options, encoder: Options | None) -> Options:
     """Return what a run with this generator needs beside it, as dotted keys.
 
     Raises:

@@ -17,13 +17,19 @@ from limner.errors import DataError
 from limner.evaluation.pictures import listed
 
 # What Cityscapes adds to the name of a frame, longest first.
-_SUFFIXES = ("_gtFine_labelTrainIds", "_gtFine_labelIds", "_leftImg8bit")
+_SUFFIXES = ("_gtFine_labelTrainIds", "_gtFine_labelIds", "_gtCoarse_labelIds", "_leftImg8bit")
 _LISTED = 10
+
+Labels = Path | Sequence[Path]
+"""A folder of label maps, or the files themselves."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One scene: the real photo, the generated picture and the label map, files of one name."""
+    """One scene: the real photo, the generated picture and the label map, files of one name.
+
+    The first two may be in memory: then these are the names that their files would have.
+    """
 
     name: str
     real: Path
@@ -69,20 +75,25 @@ def scene_name(path: Path) -> str:
     return path.stem
 
 
-def scenes(real: Path, fake: Path, labels: Path) -> list[Scene]:
-    """Return the scenes of three folders, in the order of the pictures' stems.
+def label_files(labels: Labels) -> Sequence[Path]:
+    """Return the files of label maps, sorted by name where a folder is given."""
+    return listed(labels) if isinstance(labels, Path) else labels
+
+
+def scenes(real: Path, fake: Path, labels: Labels) -> list[Scene]:
+    """Return the scenes of two folders and label maps, in the order of the pictures' stems.
 
     Photos, pictures and label maps are matched by stem; `_leftImg8bit`, `_gtFine_labelIds` and
-    `_gtFine_labelTrainIds` at its end do not count. Label maps may be more than pictures. Raises
-    `DataError` that lists what has no partner.
+    the like at its end do not count. Label maps may be more than pictures. Raises `DataError` that
+    lists what has no partner.
     """
-    sets = [_by_name(listed(folder)) for folder in (real, fake, labels)]
+    sets = [_by_name(files) for files in (listed(real), listed(fake), label_files(labels))]
     missing = [
         f"{what} {folder} lacks {_some(sorted(wanted.keys() - found.keys()))}"
         for what, folder, found, wanted in (
             ("the folder of real photos", real, sets[0], sets[1]),
             ("the folder of generated pictures", fake, sets[1], sets[0]),
-            ("the folder of label maps", labels, sets[2], sets[1]),
+            ("the folder of label maps", _place(labels), sets[2], sets[1]),
         )
         if wanted.keys() - found.keys()
     ]
@@ -95,6 +106,21 @@ def scenes(real: Path, fake: Path, labels: Path) -> list[Scene]:
         Scene(name, *(found[name] for found in sets))
         for name in sorted(sets[1], key=lambda k: sets[1][k].stem)
     ]
+
+
+def scenes_in_memory(names: Sequence[str], labels: Labels) -> list[Scene]:
+    """Return the scenes of pictures and photos of these names, in their order.
+
+    Raises `DataError` where one has no label map.
+    """
+    found = _by_name(label_files(labels))
+    made = []
+    for name in names:
+        file = Path(f"{name}.png")
+        if scene_name(file) not in found:
+            raise DataError(f"{name} has no label map of its name in {_place(labels)}: add it")
+        made.append(Scene(scene_name(file), file, file, found[scene_name(file)]))
+    return made
 
 
 def digest(paths: Sequence[Path]) -> str:
@@ -116,6 +142,10 @@ def _by_name(paths: Sequence[Path]) -> dict[str, Path]:
             )
         found[name] = path
     return found
+
+
+def _place(labels: Labels) -> Path:
+    return labels if isinstance(labels, Path) else labels[0].parent
 
 
 def _some(names: list[str]) -> str:

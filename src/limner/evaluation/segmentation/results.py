@@ -73,6 +73,7 @@ def merged(scores: Scores, task: Segmentation, found: Found, *, seed: int = 0) -
     warning = guard.warning(
         real_accuracy=real["pixel_accuracy"],
         fake_accuracy=fake["pixel_accuracy"],
+        one_class=max(fake["pixels"]) / max(1, sum(fake["pixels"])),
         real=_look(real),
         fake=_look(fake),
         values=scores.values,

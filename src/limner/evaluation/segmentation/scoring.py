@@ -12,10 +12,17 @@ import torch
 from torch import Tensor
 
 from limner.errors import ConfigError
-from limner.evaluation.pictures import Coloured, Files, Pictures, listed
+from limner.evaluation.pictures import Coloured, Files, Images, Pictures
 from limner.evaluation.segmentation.classmaps import ClassMap, identity, load_class_map
 from limner.evaluation.segmentation.confusion import class_scores, confusion, intervals
-from limner.evaluation.segmentation.labelmaps import Scene, digest, read_ids, scenes
+from limner.evaluation.segmentation.labelmaps import (
+    Labels,
+    Scene,
+    digest,
+    label_files,
+    read_ids,
+    scenes,
+)
 from limner.evaluation.segmentation.predict import predict
 from limner.evaluation.segmentation.protocols import Protocol, protocol
 from limner.evaluation.segmentation.resizing import Size, resized
@@ -35,7 +42,7 @@ class Segmentation:
     """What a segmentation score needs, made by `segmentation`, which checks it."""
 
     segmenter: Segmenter
-    labels: Path
+    labels: Labels
     class_map: ClassMap | None
     size: Size | None
     void: tuple[int, ...]
@@ -50,7 +57,7 @@ class Segmentation:
             "segmentation_size": None if self.size is None else _text(self.size),
             "class_map": None if self.class_map is None else self.class_map.to_json(),
             "void": list(self.void),
-            "labels_sha256": digest(listed(self.labels)),
+            "labels_sha256": digest(label_files(self.labels)),
         }
 
 
@@ -80,7 +87,7 @@ class Side:
 def segmentation(
     *,
     segmenter: str | Path | Segmenter | Callable[[Tensor], Tensor],
-    labels: Path,
+    labels: Labels,
     class_map: str | ClassMap | None = None,
     size: Size | None = None,
     void: Sequence[int] = (),
@@ -92,10 +99,10 @@ def segmentation(
 
     `segmenter` is a file, folder or hub name (`load_segmenter`), a `Segmenter`, or a callable from
     float32 RGB in [0, 1], N x 3 x H x W, to scores N x C x h x w. `labels` is the folder of label
-    maps. `class_map` is a name or file (`load_class_map`); without one the labels are numbered as
-    the segmenter's outputs, or mapped as the protocol says. `size` (height, width) is that at
-    which pictures are segmented. Label ids in `void` are left out. `protocol_name` is one of
-    `PROTOCOLS`.
+    maps, or their files. `class_map` is a name or file (`load_class_map`); without one the labels
+    are numbered as the segmenter's outputs, or mapped as the protocol says. `size` (height, width)
+    is that at which pictures are segmented. Label ids in `void` are left out. `protocol_name` is
+    one of `PROTOCOLS`.
 
     Raises `ConfigError` and `WeightsError`, before any picture is read.
     """
@@ -150,13 +157,33 @@ def score(task: Segmentation, real: Path, fake: Path, *, progress: Progress | No
     no partner and for label maps that cannot be read or hold unknown ids.
     """
     found = scenes(real, fake, task.labels)
+    return score_pictures(
+        task,
+        found,
+        Files([scene.real for scene in found]),
+        Files([scene.fake for scene in found]),
+        same=[scene.real.samefile(scene.fake) for scene in found],
+        progress=progress,
+    )
+
+
+def score_pictures(
+    task: Segmentation,
+    found: list[Scene],
+    real: Images,
+    fake: Images,
+    *,
+    same: Sequence[bool] = (),
+    progress: Progress | None = None,
+) -> Found:
+    """Do the work of `score` on pictures that were read or made already, in the scenes' order.
+
+    `same` says of which scenes photo and picture are one, so that it is segmented once.
+    """
     sides = {"real": Side(), "fake": Side()}
     pictures = {
-        kind: Pictures(Files(paths), [str(path) for path in paths])
-        for kind, paths in (
-            ("real", [scene.real for scene in found]),
-            ("fake", [scene.fake for scene in found]),
-        )
+        "real": Pictures(real, [str(scene.real) for scene in found]),
+        "fake": Pictures(fake, [str(scene.fake) for scene in found]),
     }
     coloured = {kind: Coloured(one) for kind, one in pictures.items()}
     mapped, label_sizes = task.class_map, Counter[str]()
@@ -175,7 +202,7 @@ def score(task: Segmentation, real: Path, fake: Path, *, progress: Progress | No
             side.given[_text(given.shape[1:])] += 1
             # Spectra are compared at one size, that of the generated picture.
             side.looks.append(look(resized(picture, generated)))
-            if kind == "fake" and scene.real.samefile(scene.fake):
+            if kind == "fake" and same and same[index]:
                 side.matrices.append(sides["real"].matrices[-1])
                 continue
             name = pictures[kind].names[index]

@@ -1,0 +1,163 @@
+"""How much the generator listens to each discriminator, and what decides it next epoch.
+
+`limner.weighting` has the rules; here they meet a training: epochs, processes, checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from limner.config import Config
+from limner.errors import ConfigError, TrainingError
+from limner.weighting import Weights, adapted, check_weights, weights_at
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+@dataclass
+class Balance:
+    """The present weights of the discriminators, and their losses over the epoch so far.
+
+    `weights` is nothing where all share equally. `losses` holds the sum of each discriminator's
+    loss over `steps` steps, as this process saw them; only the adaptive rule has them filled.
+    """
+
+    weights: Weights | None
+    losses: Tensor
+    steps: int = 0
+
+    @property
+    def shares(self) -> list[float]:
+        """The weights as numbers, equal shares too."""
+        count = len(self.losses)
+        return list(self.weights) if self.weights is not None else [1 / count] * count
+
+
+def judge_names(count: int) -> list[str]:
+    """Return what the scalars of each discriminator begin with: `d`, or `d0`, `d1` and so on."""
+    return ["d"] if count == 1 else [f"d{number}" for number in range(count)]
+
+
+def check_balance(config: Config) -> None:
+    """Refuse weights that do not fit the discriminators, before a training begins.
+
+    Raises:
+        ConfigError: with the cure.
+    """
+    objective, count = config.objective, len(config.discriminators)
+    if not count:
+        if objective.weighting != "constant" or objective.weights or objective.weights_end:
+            raise ConfigError(
+                "objective.weighting, .weights and .weights_end weigh discriminators, and there "
+                "are none: leave them out, or add a discriminator"
+            )
+        return
+    start = _start(config)
+    check_weights(objective.weighting, weights=start, end=objective.weights_end, count=count)
+    if objective.weighting == "adaptive":
+        _adapted(config, [0.0] * count)
+
+
+def begin_balance(config: Config, device: torch.device) -> Balance:
+    """Return the balance of the first epoch."""
+    losses = torch.zeros(len(config.discriminators), device=device)
+    return Balance(_looked_up(config, epoch=1), losses)
+
+
+def hear(balance: Balance, scalars: Mapping[str, Tensor], *, config: Config) -> None:
+    """Take note of what each discriminator lost in a step, where the rule wants to know."""
+    if config.objective.weighting == "adaptive":
+        totals = [scalars[f"{name}/total"] for name in judge_names(len(balance.losses))]
+        balance.losses = balance.losses + torch.stack(totals).to(balance.losses)
+        balance.steps += 1
+
+
+def begin_epoch(balance: Balance, epoch: int, *, config: Config, fabric: Fabric) -> None:
+    """Set the weights for `epoch`, counted from 1; call it before its first step.
+
+    The adaptive rule is given each discriminator's mean loss over the epoch that ended, over all
+    processes, which so agree. Where it knows of none (the first epoch, a checkpoint from before
+    there was a rule) the weights stay.
+
+    Raises:
+        TrainingError: those losses are not finite.
+    """
+    if config.objective.weighting != "adaptive":
+        balance.weights = _looked_up(config, epoch=epoch)
+    elif balance.steps:
+        losses = balance.losses
+        if fabric.world_size > 1:
+            losses: Any = fabric.all_reduce(losses, reduce_op="mean")
+        means = [float(value) / balance.steps for value in losses]
+        if not all(map(math.isfinite, means)):
+            raise TrainingError(
+                f"the discriminators' losses over epoch {epoch - 1} are {means}: training stopped, "
+                "and the last good checkpoint stands; lower training.lr or use "
+                "training.precision=32-true, then --resume with --allow for what you changed"
+            )
+        balance.weights = _adapted(config, means)
+        balance.losses, balance.steps = torch.zeros_like(balance.losses), 0
+
+
+def to_be_saved(balance: Balance, fabric: Fabric) -> dict[str, Any]:
+    """Return the balance as plain values, each process's losses in a row of their own.
+
+    Every process takes part.
+    """
+    rows: Any = balance.losses[None]
+    if fabric.world_size > 1:
+        rows = fabric.all_gather(balance.losses)
+    return {
+        "weights": None if balance.weights is None else list(balance.weights),
+        "losses": rows.cpu(),
+        "steps": balance.steps,
+    }
+
+
+def restored(balance: Balance, saved: Mapping[str, Any] | None, fabric: Fabric) -> Balance:
+    """Return the balance that was saved; `balance` itself where a checkpoint has none.
+
+    With another number of processes each takes the mean of the losses.
+    """
+    if saved is None:
+        return balance
+    rows = saved["losses"]
+    same = len(rows) == fabric.world_size
+    losses = rows[fabric.global_rank] if same else rows.mean(0)
+    weights = None if saved["weights"] is None else tuple(saved["weights"])
+    return Balance(weights, losses.to(balance.losses), saved["steps"])
+
+
+def _start(config: Config) -> Weights:
+    count = len(config.discriminators)
+    return config.objective.weights or (1 / count,) * count
+
+
+def _looked_up(config: Config, *, epoch: int) -> Weights | None:
+    objective = config.objective
+    if objective.weighting == "constant" or not config.discriminators:
+        return objective.weights  # nothing stays nothing: a mean, to the last bit
+    return weights_at(
+        objective.weighting,
+        epoch,
+        epochs=config.training.epochs,
+        weights=_start(config),
+        end=objective.weights_end,
+    )
+
+
+def _adapted(config: Config, losses: list[float]) -> Weights:
+    objective = config.objective
+    return adapted(
+        _start(config),
+        losses,
+        sharpness=objective.adaptive_sharpness,
+        floor=objective.adaptive_floor,
+    )

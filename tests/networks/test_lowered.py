@@ -1,0 +1,99 @@
+"""Convolutions as matrix products: the same function, taken only where it is meant to be."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from limner.networks import lowered
+
+PAIRS = {
+    "conv": (lowered.Conv2d, nn.Conv2d),
+    "transposed": (lowered.ConvTranspose2d, nn.ConvTranspose2d),
+}
+
+
+def _gradients(layer: nn.Module, image: Tensor, weighing: Tensor | None) -> list[Tensor]:
+    image = image.clone().requires_grad_()
+    layer.zero_grad()
+    made = layer(image)
+    (made if weighing is None else made * weighing).sum().backward()
+    found = [made.detach(), image.grad, *(p.grad for p in layer.parameters())]
+    return [value for value in found if value is not None]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    kind=st.sampled_from(sorted(PAIRS)),
+    count=st.integers(1, 3),
+    inside=st.integers(1, 5),
+    outside=st.integers(1, 5),
+    height=st.integers(2, 9),
+    width=st.integers(2, 9),
+    kernel=st.integers(2, 4),
+    stride=st.integers(1, 3),
+    padding=st.integers(0, 1),
+    bias=st.booleans(),
+)
+def test_output_and_gradients_are_those_of_the_convolution(
+    kind, count, inside, outside, height, width, kernel, stride, padding, bias
+):
+    """In float64, for any shape: pictures, their gradients, and those of weights and bias."""
+    if min(height, width) + 2 * padding < kernel:
+        return
+    torch.manual_seed(0)
+    ours, plain = (
+        layer(inside, outside, kernel, stride=stride, padding=padding, bias=bias).double()
+        for layer in PAIRS[kind]
+    )
+    plain.load_state_dict(ours.state_dict())
+    image = torch.randn(count, inside, height, width, dtype=torch.float64)
+    weighing = torch.randn_like(plain(image)).detach()
+    for found, wanted in zip(
+        _gradients(ours, image, weighing), _gradients(plain, image, weighing), strict=True
+    ):
+        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_without_gradients_the_digits_are_the_convolutions_own(kind):
+    """A translated picture must not depend on how training was made faster."""
+    ours, plain = (layer(7, 5, 4, stride=2, padding=1) for layer in PAIRS[kind])
+    plain.load_state_dict(ours.state_dict())
+    with torch.no_grad():
+        image = torch.randn(1, 7, 8, 8)
+        assert torch.equal(ours(image), plain(image))
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_many_positions_take_the_convolution(kind, monkeypatch):
+    """Over `FEW` positions, counted over the batch, the kernels of the library are faster."""
+
+    def refused(*arguments, **keywords):
+        raise AssertionError("a matrix product was taken")
+
+    ours = PAIRS[kind][0](3, 3, 4, stride=2, padding=1)
+    monkeypatch.setattr(lowered.F, "unfold", refused)
+    monkeypatch.setattr(lowered.F, "fold", refused)
+    few = 16 if kind == "transposed" else 32  # sides that make 256 positions
+    with pytest.raises(AssertionError, match="matrix product"):
+        ours(torch.randn(1, 3, few, few))
+    ours(torch.randn(2, 3, few, few))
+    ours(torch.randn(1, 3, 2 * few, 2 * few))
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_bfloat16_gives_what_the_convolution_gives_within_its_precision(kind):
+    """Under autocast too, gradients arriving in the weights' own float32."""
+    torch.manual_seed(0)
+    ours, plain = (layer(16, 8, 4, stride=2, padding=1) for layer in PAIRS[kind])
+    plain.load_state_dict(ours.state_dict())
+    image = torch.randn(1, 16, 8, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, wanted = (_gradients(layer, image, None) for layer in (ours, plain))
+    assert [value.dtype for value in found] == [value.dtype for value in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one.float(), other.float(), rtol=0.03, atol=0.03)
