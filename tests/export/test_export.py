@@ -63,8 +63,17 @@ def make_run(folder: Path, *settings: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("kind", GENERATORS)
+# OpenVINO reads the same ONNX and compiles slowly: three kinds have all that it could get wrong.
+THROUGH_ONNX = ("unet of each picture's statistics", "resnet", "spade with codes")
+CASES = [
+    (kind, form)
+    for kind in GENERATORS
+    for form in FORMATS
+    if form != "openvino" or kind in THROUGH_ONNX
+]
+
+
+@pytest.mark.parametrize(("kind", "form"), CASES)
 def test_every_generator_is_the_same_elsewhere(kind: str, form: str, tmp_path: Path) -> None:
     needed(form)
     run = make_run(tmp_path / "run", *GENERATORS[kind])

@@ -148,7 +148,8 @@ def live_dropouts(network: nn.Module) -> int:
 @contextlib.contextmanager
 def _recording() -> Iterator[None]:
     """Silence what the recorder says of itself, and of checks that do not belong in a graph."""
-    with warnings.catch_warnings(), torch.no_grad(), torch.inference_mode(False):
+    # In this order: leaving inference mode would switch gradients on.
+    with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", TracerWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module="torch.onnx")
