@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from limner import memory
 from limner.errors import ConfigError
-from limner.evaluation import memory
 from limner.evaluation.features import Extractor, exact, stacks
 from limner.evaluation.pictures import Coloured, Images
 

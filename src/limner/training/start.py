@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from limner import __version__
+from limner import __version__, memory
 from limner.config import Config
 from limner.errors import ConfigError, TrainingError
 from limner.networks import count_parameters
@@ -99,7 +99,8 @@ def train(
         events.emit("resume", step=state.step, changed=changed, command=command)
     loop = Loop(state, data, out, events, Samples(out, data.samples), validation, bar, objective)
     try:
-        loop.run()
+        with memory.kept():
+            loop.run()
     except TrainingError as error:
         events.emit("stopped", step=state.step, reason=str(error))
         raise

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 # The options of glibc's mallopt(3).
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
@@ -20,21 +21,25 @@ _KEEP = {_MMAP_THRESHOLD: 1 << 30, _TRIM_THRESHOLD: 1 << 30, _TOP_PAD: 1 << 26}
 _USUAL = {_MMAP_THRESHOLD: 1 << 25, _TRIM_THRESHOLD: 1 << 26, _TOP_PAD: 1 << 17}
 """What glibc's own adjustment ends with, and its usual padding."""
 
+_inside: ContextVar[bool] = ContextVar("inside a kept block", default=False)
+
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
     """Keep freed memory of this process inside the block; elsewhere than on glibc do nothing.
 
-    After the block all that is free goes back to the kernel.
+    After the block, or the outermost of several, all that is free goes back to the kernel.
     """
     library = _glibc()
-    if library is None:
+    if library is None or _inside.get():  # a validation does not end what its training began
         yield
         return
+    token = _inside.set(True)
     _set(library, _KEEP)
     try:
         yield
     finally:
+        _inside.reset(token)
         _set(library, _USUAL)
         library.malloc_trim(0)
 
