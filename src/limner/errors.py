@@ -32,6 +32,12 @@ class WeightsError(LimnerError):
     """Pretrained weights are missing, damaged or not the published ones."""
 
 
+class ExportError(LimnerError):
+    """An exported file would not compute what the run computes."""
+
+    exit_code = 1
+
+
 class TrainingError(LimnerError):
     """Training cannot go on: numbers that are not finite, a full disk."""
 

@@ -62,7 +62,7 @@ def test_pictures_are_measured_in_the_order_of_their_files(data: Path, tmp_path:
     config = small(f"data.root={str(data)!r}", "training.steps=1")
     run = tmp_path / "run"
     train(config, out=run, cache_folder=tmp_path / "cache")
-    translator = Translator.load(run)
+    translator = Translator.load(run, backend="eager")
     pairs = open_pairs(translator.config, data, "val")
     scores = measure_translations(translator, pairs, metrics=["l1"])
     results = evaluate(run, data, split="val", metrics=["l1"])

@@ -41,7 +41,7 @@ def test_the_run_translates_as_the_network_does(name: str, tmp_path: Path) -> No
     file = written(tmp_path / "net_G.pth", "generator", **architecture)
     options = [f"dropout={str(architecture.get('dropout', True)).lower()}"]
     facts = import_as_run(file, project="junyanz", out=tmp_path / "run", options=options)
-    translator = Translator.load(tmp_path / "run")
+    translator = Translator.load(tmp_path / "run", backend="eager")
     channels = int(architecture.get("input_nc", 3))  # type: ignore[call-overload]
     source = torch.rand(1, channels, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
     # That project tests in training mode, batch statistics and dropout on; so does the run.

@@ -8,7 +8,7 @@ import sys
 from cyclopts import App, CycloptsError
 
 from limner import __version__
-from limner.cli import demo, experiment, measure, runs, training
+from limner.cli import demo, experiment, export, measure, runs, training
 from limner.errors import LimnerError
 
 
@@ -26,6 +26,8 @@ def build() -> App:
     app.command(measure.evaluate, usage="Usage: limner evaluate [OPTIONS] RUN [RUN ...] DATA")
     app.command(measure.compare)
     app.command(measure.report)
+    app.command(export.export)
+    app.command(export.bench)
     app.command(runs.import_run, name="import")
     app.command(experiment.experiment)
     app.command(training.presets)

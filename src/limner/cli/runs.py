@@ -22,6 +22,7 @@ def translate(
     samples: int | None = None,
     seed: int = 0,
     checkpoint: str = "best",
+    backend: str = "folded",
     overwrite: Annotated[bool, Parameter(negative=())] = False,
     device: Device = "auto",
     json: Json = False,
@@ -63,6 +64,9 @@ def translate(
         Decides the drawn styles.
     checkpoint
         best, newest or a step.
+    backend
+        eager, folded (exact), bf16 (faster), onnxruntime, openvino, openvino-bf16; `limner bench`
+        says how fast and how true each is.
     overwrite
         Replace results that exist.
     """
@@ -79,7 +83,9 @@ def translate(
     )
 
     device = pick_device(device)
-    translator = Translator.load(run, checkpoint=checkpoint, device=device, seed=seed)
+    translator = Translator.load(
+        run, checkpoint=checkpoint, device=device, seed=seed, backend=backend
+    )
     config = translator.config
     check_style(config, style=style is not None, samples=samples is not None)
     tasks = plan_translation(

@@ -79,7 +79,8 @@ def evaluate(
         LimnerError: run, data or weights cannot be used; an earlier evaluation then still stands.
     """
     locate_weights(others_than_seg(metrics, segmentation), weights=weights)
-    translator = Translator.load(run, checkpoint=checkpoint, device=device)
+    # As in validation during training: figures are compared to the last digit.
+    translator = Translator.load(run, checkpoint=checkpoint, device=device, backend="eager")
     translator.seed = seed
     pairs = open_pairs(translator.config, data, split)
     if segmentation is not None:

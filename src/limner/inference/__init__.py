@@ -1,7 +1,9 @@
 """A trained generator at work: checkpoint + image -> image."""
 
+from limner.inference.backends import BACKENDS, Backend
 from limner.inference.checkpoints import checkpoint_folder, generator_file, load_weights, step_of
 from limner.inference.labels import maps_of, shown_source
+from limner.inference.mode import as_for_pictures
 from limner.inference.padding import pad_to_multiple
 from limner.inference.pictures import (
     default_cache_folder,
@@ -13,9 +15,11 @@ from limner.inference.pictures import (
     write_picture,
 )
 from limner.inference.style import check_style, draw_codes, latent_of, read_style
-from limner.inference.translator import Translator, as_for_pictures, to_bytes
+from limner.inference.translator import Translator, to_bytes
 
 __all__ = [
+    "BACKENDS",
+    "Backend",
     "Translator",
     "as_for_pictures",
     "check_style",

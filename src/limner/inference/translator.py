@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+import itertools
 from pathlib import Path
 
 import torch
@@ -12,7 +11,9 @@ from torch import Tensor, nn
 from limner.config import Config, read_config
 from limner.data import Sample, check_ids, expand
 from limner.errors import DataError
+from limner.inference.backends import DEFAULT, built
 from limner.inference.checkpoints import checkpoint_folder, generator_file, load_weights
+from limner.inference.mode import as_for_pictures
 from limner.inference.padding import pad_to_multiple
 from limner.inference.style import (
     build_reader,
@@ -25,40 +26,6 @@ from limner.inference.style import (
 from limner.networks import FeatureEncoder, make_generator
 
 
-@contextlib.contextmanager
-def as_for_pictures(network: nn.Module, *, statistics: str, dropout: bool) -> Iterator[nn.Module]:
-    """Put a network in the mode in which it makes pictures; restore it as it was on leaving.
-
-    Args:
-        network: any generator.
-        statistics: "running" for batch norm's statistics of training, "batch" for those of what
-            is being translated; the running ones are never changed.
-        dropout: whether dropout stays on.
-    """
-    before = {module: module.training for module in network.modules()}
-    tracking = [
-        module
-        for module in network.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
-    ]
-    network.eval()
-    try:
-        for module in network.modules():
-            if dropout and isinstance(module, nn.modules.dropout._DropoutNd):
-                module.train()
-        if statistics == "batch":
-            for module in tracking:
-                module.train()
-                module.track_running_stats = False
-        with torch.inference_mode():
-            yield network
-    finally:
-        for module in tracking:
-            module.track_running_stats = True
-        for module, training in before.items():
-            module.training = training
-
-
 class Translator:
     """A generator with what it takes to use it on pictures of any size.
 
@@ -67,6 +34,12 @@ class Translator:
     are padded, pictures by reflection and label maps by their border, and the result is cropped
     back. The same input gives the same output on the same machine, dropout or
     not, whatever else is in the batch.
+
+    `backend` (a name in `backends.BACKENDS`) says how: "eager" uses the generator as it stands,
+    all others what they made of it when the translator was made.
+
+    Raises:
+        ConfigError: the back end is unknown, lacks its library or cannot do what the run asks for.
     """
 
     def __init__(
@@ -76,14 +49,24 @@ class Translator:
         *,
         encoder: nn.Module | None = None,
         seed: int = 0,
+        backend: str = "eager",
     ) -> None:
-        self.generator = generator
+        settings = config.inference
+        self.generator = built(
+            generator,
+            backend,
+            statistics=settings.statistics,
+            dropout=settings.dropout,
+            device=next(generator.parameters()).device,
+        )
+        self.backend = backend
+        self.multiple = int(generator.multiple)  # pyright: ignore[reportArgumentType]
         self.encoder = encoder
         self.config = config
         self.seed = seed
-        settings = config.inference
         # Where pictures would see each other's statistics or noise, they go one by one.
-        self.alone = settings.dropout or settings.statistics == "batch"
+        own = backend == "eager" and settings.statistics == "batch"
+        self.alone = settings.dropout or own
 
     @classmethod
     def load(
@@ -93,11 +76,13 @@ class Translator:
         checkpoint: str = "best",
         device: str | torch.device = "cpu",
         seed: int = 0,
+        backend: str = DEFAULT,
     ) -> Translator:
         """Load a run's generator (the running average where it kept one).
 
         Raises:
-            CheckpointError, ConfigError: the run is not one, or its files are damaged.
+            CheckpointError, ConfigError: the run is not one, or its files are damaged; the back
+                end is unknown or cannot serve the run.
         """
         run = Path(run)
         folder = checkpoint_folder(run, checkpoint)
@@ -112,7 +97,7 @@ class Translator:
         if encoder is not None:
             load_weights(encoder, folder / "encoder.safetensors")
             encoder.to(device)
-        translator = cls(generator.to(device), config, encoder=encoder, seed=seed)
+        translator = cls(generator.to(device), config, encoder=encoder, seed=seed, backend=backend)
         translator.checkpoint = folder.name
         return translator
 
@@ -122,7 +107,12 @@ class Translator:
     @property
     def device(self) -> torch.device:
         """Where the generator lies."""
-        return next(self.generator.parameters()).device
+        return self._like.device
+
+    @property
+    def _like(self) -> Tensor:
+        """A tensor of the device and the type that the generator takes."""
+        return next(itertools.chain(self.generator.parameters(), self.generator.buffers()))
 
     def __call__(
         self,
@@ -147,7 +137,7 @@ class Translator:
                 channel, or instances are lacking.
         """
         check_style(self.config, style=style is not None, samples=code is not None)
-        multiple = int(self.generator.multiple)  # pyright: ignore[reportArgumentType]
+        multiple = self.multiple
         if isinstance(self.encoder, FeatureEncoder):
             multiple = max(multiple, self.encoder.multiple)  # both are powers of two
         height, width = source.shape[-2:]
@@ -155,8 +145,7 @@ class Translator:
             padded, box = pad_to_multiple(self._checked(source), multiple)
         else:
             padded, box = self._expanded(source, instance, multiple)
-        parameter = next(self.generator.parameters())
-        padded = padded.to(parameter)
+        padded = padded.to(self._like)
         inputs = self._told(padded, source, instance, style, code, multiple)
         settings = self.config.inference
         with (

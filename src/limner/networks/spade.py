@@ -224,7 +224,8 @@ class SPADEGenerator(nn.Module):
                 f"the style code is {' x '.join(map(str, z.shape))}: give {len(source)} x "
                 f"{self.latent}"
             )
-        hidden = self.start(z).unflatten(1, (-1, *self.start_size))
+        # Not `unflatten`, for which ONNX has no operator.
+        hidden = self.start(z).reshape(z.shape[0], -1, *self.start_size)
         if size == self.start_size:
             return hidden
         return F.interpolate(hidden, size=size, mode="bilinear")

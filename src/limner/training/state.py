@@ -203,8 +203,10 @@ def update_ema(state: State) -> None:
         return
     plain, steps = state.generator.plain, state.step + 1
     decay = min(state.config.training.ema, steps / (steps + 3))
-    for average, weight in zip(state.ema.parameters(), plain.parameters(), strict=True):
-        average.lerp_(weight, 1 - decay)
+    # One call for all weights: the same operation on each, without the way through Python.
+    averages: list[Tensor] = list(state.ema.parameters())
+    weights: list[Tensor] = list(plain.parameters())
+    torch._foreach_lerp_(averages, weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
     for average, buffer in zip(state.ema.buffers(), plain.buffers(), strict=True):
         average.copy_(buffer)
 

@@ -1,0 +1,151 @@
+"""`limner export` and `limner bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from limner.cli.options import Json, print_json
+
+
+def export(
+    run: Path,
+    *,
+    form: Annotated[str, Parameter(name="--format")] = "onnx",
+    out: Path | None = None,
+    size: str | None = None,
+    checkpoint: str = "best",
+    dropout: bool | None = None,
+    bound: float = 1e-4,
+    overwrite: Annotated[bool, Parameter(negative=())] = False,
+    json: Json = False,
+) -> None:
+    """Write a run's generator as one file for other programs, proven before it appears.
+
+    The file is read back and compared with the run's own network on seeded pictures; above
+    `--bound` nothing is written. ONNX and OpenVINO need `pip install 'limner[export]'`.
+
+    **Examples**
+
+    - `limner export runs/facades --format onnx`
+    - `limner export runs/facades --format openvino --out facades.xml --size 256x512`
+    - `limner export runs/facades --format torchscript --no-dropout`
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    form
+        onnx, openvino (a .xml and a .bin) or torchscript.
+    out
+        The file; RUN/export/RUN with the format's suffix if not given.
+    size
+        HEIGHTxWIDTH to fix; all multiples of what the generator needs are taken if not given.
+    checkpoint
+        best, newest or a step.
+    dropout
+        Live or off; as the run's inference.dropout if not given.
+    bound
+        The largest difference on [-1, 1] that is taken.
+    overwrite
+        Replace a file that exists.
+    """
+    from limner.export import export_run
+
+    facts = export_run(
+        run,
+        form=form,
+        out=out,
+        size=_pair(size),
+        checkpoint=checkpoint,
+        dropout=dropout,
+        bound=bound,
+        overwrite=overwrite,
+    )
+    if json:
+        print_json(facts)
+        return
+    spread = ""
+    if facts["dropout"]:
+        spread = f"; dropout is live and spreads {facts['dropout_spread']:.2f} times the run's"
+    print(
+        f"{facts['file']} ({facts['bytes'] / 1e6:.1f} MB) differs from the run by at most "
+        f"{facts['difference']:.1e} (bound {facts['bound']:.0e}){spread}"
+    )
+
+
+def bench(
+    run: Path,
+    *,
+    size: str | None = None,
+    backends: str | None = None,
+    batch: int = 8,
+    rounds: int = 15,
+    checkpoint: str = "best",
+    json: Json = False,
+) -> None:
+    """Time a run's back ends on this machine by turns: latency, throughput, truth, start.
+
+    **Examples**
+
+    - `limner bench runs/facades`
+    - `limner bench runs/facades --size 256x256 --backends folded,bf16,onnxruntime --json`
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    size
+        HEIGHTxWIDTH; the size of training if not given.
+    backends
+        Names separated by commas; all that are installed if not given. eager is always there.
+    batch
+        Pictures a call for the throughput.
+    rounds
+        Turns; 15 take about a minute for pix2pix's U-Net at 256x256 on two cores.
+    checkpoint
+        best, newest or a step.
+    """
+    from rich.console import Console
+
+    from limner.errors import ConfigError
+    from limner.inference.bench import bench as measured
+    from limner.inference.bench import table
+
+    if batch < 1 or rounds < 2:
+        raise ConfigError(f"--batch {batch} --rounds {rounds}: give at least 1 and 2")
+    names = None if backends is None else [name.strip() for name in backends.split(",")]
+    console = Console(stderr=True)
+    with console.status("looking") as status:
+        results = measured(
+            run,
+            backends=names,
+            size=_pair(size),
+            batch=batch,
+            rounds=rounds,
+            checkpoint=checkpoint,
+            progress=status.update,
+        )
+    if json:
+        print_json(results)
+        return
+    print(results["machine"])
+    height, width = results["size"]
+    print(f"{height}x{width}, throughput at batches of {batch}, medians of {rounds} turns\n")
+    print(table(results))
+    for note in results["notes"]:
+        print(f"\n{note}")
+
+
+def _pair(text: str | None) -> tuple[int, int] | None:
+    """Read HEIGHTxWIDTH."""
+    from limner.errors import ConfigError
+
+    if text is None:
+        return None
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal()) or 0 in (int(height), int(width)):
+        raise ConfigError(f"--size {text}: give HEIGHTxWIDTH such as 256x512")
+    return int(height), int(width)

@@ -1,0 +1,144 @@
+"""Graphs run by other libraries: onnxruntime and OpenVINO, on the CPU."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from limner.errors import CheckpointError, ConfigError
+from limner.inference.graphs import inputs_of, prepared, write_onnx
+
+EXTRA = "export"
+
+
+def library(name: str) -> ModuleType:
+    """Import an optional library.
+
+    Raises:
+        ConfigError: it is not installed; the message names the extra.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise ConfigError(
+            f"this needs {name}, which is not installed: pip install 'limner[{EXTRA}]'"
+        ) from None
+
+
+class Runtime(nn.Module):
+    """A graph as a network: float32 N x C x H x W (and codes) in, float32 out, no gradients."""
+
+    anchor: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("anchor", torch.zeros(()))
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the picture of a source, and perhaps of a style code."""
+        arrays = [np.ascontiguousarray(one.numpy(force=True), np.float32) for one in inputs]
+        return torch.from_numpy(self.run(arrays))
+
+    def run(self, arrays: list[np.ndarray]) -> np.ndarray:
+        """Return the graph's output for its inputs, in their order."""
+        raise NotImplementedError
+
+
+class OnnxRuntime(Runtime):
+    """An ONNX file run by onnxruntime. ONNX is a list of operators: loading it runs no code.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or needs operators that are not ONNX's own.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        runtime: Any = library("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        try:
+            self.session = runtime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            # onnxruntime raises exceptions of its own for every kind of damage.
+            raise CheckpointError(f"{path} cannot be read as ONNX: {first_line(error)}") from error
+        self.names = [one.name for one in self.session.get_inputs()]
+
+    def run(self, arrays: list[np.ndarray]) -> np.ndarray:
+        """Return the graph's output for its inputs, in their order."""
+        (picture,) = self.session.run(None, dict(zip(self.names, arrays, strict=True)))
+        return picture
+
+    def metadata(self) -> dict[str, str]:
+        """Return what is written in the file beside the graph."""
+        return dict(self.session.get_modelmeta().custom_metadata_map)
+
+
+class OpenVINO(Runtime):
+    """A model of OpenVINO's own form, or an ONNX file, compiled for the CPU.
+
+    `weights` is the file of the weights, where it does not lie beside with the suffix .bin.
+    `precision` is "f32" or "bf16" and said in any case: left alone OpenVINO takes bf16 where the
+    processor has it.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+
+    def __init__(self, path: Path, weights: Path | None = None, *, precision: str = "f32") -> None:
+        super().__init__()
+        openvino: Any = library("openvino")
+        settings = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        try:
+            self.model = openvino.Core().read_model(str(path), str(weights or ""))
+            self.compiled = openvino.Core().compile_model(self.model, "CPU", settings)
+        except Exception as error:
+            # OpenVINO has one exception, RuntimeError, and ONNX's reader others.
+            raise CheckpointError(
+                f"{path} cannot be read by OpenVINO: {first_line(error)}"
+            ) from error
+
+    def run(self, arrays: list[np.ndarray]) -> np.ndarray:
+        """Return the graph's output for its inputs, in their order."""
+        # A copy: the result lies in memory that the next call writes to.
+        return np.array(self.compiled(arrays)[0])
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says first."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def as_onnxruntime(network: nn.Module, *, statistics: str, dropout: bool) -> OnnxRuntime:
+    """Return a generator as onnxruntime runs it."""
+    library("onnxruntime")
+    plain = prepared(network, statistics=statistics, dropout=dropout)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "generator.onnx"
+        write_onnx(plain, path, inputs=inputs_of(network))
+        return OnnxRuntime(path)
+
+
+def as_openvino(
+    network: nn.Module, *, statistics: str, dropout: bool, precision: str = "f32"
+) -> OpenVINO:
+    """Return a generator as OpenVINO runs it."""
+    library("openvino")
+    plain = prepared(network, statistics=statistics, dropout=dropout)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "generator.onnx"
+        write_onnx(plain, path, inputs=inputs_of(network))
+        return OpenVINO(path, precision=precision)
