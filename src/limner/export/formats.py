@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from limner.errors import CheckpointError
 from limner.export.describing import KEY
 from limner.inference.graphs import Inputs, recorded, write_onnx
-from limner.inference.runtimes import OnnxRuntime, OpenVINO, first_line, library
+from limner.inference.runtimes import OnnxRuntime, OpenVINO, first_line, library, openvino_core
 
 Files = tuple[Path, ...]
 Size = tuple[int, int] | None
@@ -63,7 +63,7 @@ def _write_openvino(
     with tempfile.TemporaryDirectory(dir=files[0].parent, prefix=".") as folder:
         graph, xml = Path(folder) / "generator.onnx", Path(folder) / "generator.xml"
         write_onnx(network, graph, inputs=inputs, size=size)
-        model = openvino.Core().read_model(str(graph))
+        model = openvino_core().read_model(str(graph))
         model.set_rt_info(json.dumps(about), [KEY])
         # Its own choice would be float16 weights.
         openvino.save_model(model, str(xml), compress_to_fp16=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import tempfile
 from pathlib import Path
@@ -30,6 +31,20 @@ def library(name: str) -> ModuleType:
         raise ConfigError(
             f"this needs {name}, which is not installed: pip install 'limner[{EXTRA}]'"
         ) from None
+
+
+@functools.cache
+def openvino_core() -> Any:
+    """Return OpenVINO's one core of this process, which is never let go.
+
+    A core's CPU plugin gives the process a stack for signal handlers and takes it away at its end,
+    in whatever order cores end: two of them can leave the process with a stack that is no longer
+    mapped, and then the next signal (Ctrl-C, the end of a data worker) is a segmentation fault.
+
+    Raises:
+        ConfigError: OpenVINO is not installed.
+    """
+    return library("openvino").Core()
 
 
 class Runtime(nn.Module):
@@ -96,15 +111,14 @@ class OpenVINO(Runtime):
 
     def __init__(self, path: Path, weights: Path | None = None, *, precision: str = "f32") -> None:
         super().__init__()
-        openvino: Any = library("openvino")
         settings = {
             "INFERENCE_PRECISION_HINT": precision,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
         try:
-            self.model = openvino.Core().read_model(str(path), str(weights or ""))
-            self.compiled = openvino.Core().compile_model(self.model, "CPU", settings)
+            self.model = openvino_core().read_model(str(path), str(weights or ""))
+            self.compiled = openvino_core().compile_model(self.model, "CPU", settings)
         except Exception as error:
             # OpenVINO has one exception, RuntimeError, and ONNX's reader others.
             raise CheckpointError(
