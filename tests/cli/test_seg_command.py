@@ -66,7 +66,7 @@ def test_compare_prints_real_beside_generated(
         (["--metrics", "l1"], "--labels serves the metric seg alone"),
         (["--metrics", "seg"], "s0.png holds"),
         (["--metrics", "seg", "--class-map", "camvit"], "did you mean 'camvid'"),
-        (["--metrics", "seg", "--segmentation-size", "512"], "give HxW"),
+        (["--metrics", "seg", "--segmentation-size", "512"], "give HEIGHTxWIDTH"),
         (["--metrics", "seg", "--protocol", "plan"], "did you mean 'plain'"),
         (["--metrics", "sge"], "unknown metric 'sge': did you mean 'seg'"),
     ],

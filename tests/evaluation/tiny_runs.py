@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from lightning_fabric import Fabric
-from PIL import Image
+from random_pairs import write_pairs
 
 from limner.config import to_yaml, with_overrides
 from limner.files import write_text
@@ -18,13 +17,7 @@ from limner.training.state import build_state
 
 def draw_data(root: Path, *, test: int) -> Path:
     """Write a data set of two training and so many test pairs, 48 pixels a picture."""
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 2), ("test", test)):
-        (root / split).mkdir(parents=True)
-        for index in range(count):
-            pixels = rng.integers(0, 256, (8, 16, 3), dtype=np.uint8).repeat(6, 0).repeat(6, 1)
-            Image.fromarray(pixels).save(root / split / f"{index}.png")
-    return root
+    return write_pairs(root, tiles=8, tile=6, train=2, test=test)
 
 
 def make_run(folder: Path, *settings: str) -> Path:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from PIL import Image
+from random_pairs import write_pairs
 
 
 @pytest.fixture(scope="session")
@@ -30,14 +31,7 @@ def exact() -> Iterator[Fabric]:
 @pytest.fixture(scope="session")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of 12 training and 4 validation and test pairs, side by side, 40 pixels."""
-    root = tmp_path_factory.mktemp("pairs")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 12), ("val", 4), ("test", 4)):
-        (root / split).mkdir()
-        for index in range(count):
-            pixels = rng.integers(0, 256, (5, 10, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
-            Image.fromarray(pixels).save(root / split / f"{index}.png")
-    return root
+    return write_pairs(tmp_path_factory.mktemp("pairs"), train=12, val=4, test=4)
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
+from random_pairs import write_pairs
 from tiny import small
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "evaluation"))
@@ -30,14 +30,7 @@ METRICS = ("l1", "psnr", "ssim")
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve validation pairs, so that names and numbers sort apart: 10 before 2."""
-    root = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(3)
-    for split, count in (("train", 4), ("val", 12)):
-        (root / split).mkdir()
-        for index in range(count):
-            pixels = rng.integers(0, 256, (5, 10, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
-            Image.fromarray(pixels).save(root / split / f"{index}.png")
-    return root
+    return write_pairs(tmp_path_factory.mktemp("data"), seed=3, train=4, val=12)
 
 
 @pytest.mark.parametrize("dropout", ["false", "true"])

@@ -3,86 +3,20 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from variants import VARIANTS, drawn, theirs
 
 from limner.errors import CheckpointError, ConfigError
-from limner.networks import initialise, make_discriminator, make_encoder, make_generator
-from limner.transfer import (
-    detect_options,
-    from_project,
-    import_network,
-    network_settings,
-    to_project,
-)
+from limner.transfer import from_project, import_network, network_settings
 
 PROJECT = "pix2pixHD"
-MAKERS = {
-    "generator": make_generator,
-    "discriminator": make_discriminator,
-    "encoder": make_encoder,
-}
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "global": ("generator", {"ngf": 2, "n_blocks_global": 2, "input_nc": 6, "output_nc": 4}),
-    "batch": ("generator", {"ngf": 2, "n_downsample_global": 1, "norm": "batch", "input_nc": 4}),
-    "local": (
-        "generator",
-        {"netG": "local", "ngf": 2, "n_downsample_global": 2, "n_blocks_global": 1, "input_nc": 3},
-    ),
-    "local 2": (
-        "generator",
-        {
-            "netG": "local",
-            "ngf": 1,
-            "n_downsample_global": 1,
-            "n_blocks_global": 3,
-            "n_local_enhancers": 2,
-            "n_blocks_local": 1,
-            "input_nc": 5,
-            "norm": "batch",
-        },
-    ),
-    "judge": ("discriminator", {"ndf": 2, "n_layers_D": 2, "num_D": 3, "input_nc": 9}),
-    "judge in one": (
-        "discriminator",
-        {"ndf": 2, "n_layers_D": 4, "input_nc": 9, "getIntermFeat": False, "norm": "batch"},
-    ),
-    "encoder": ("encoder", {"nef": 2, "n_downsample_E": 3, "feat_num": 5}),
-}
-
-
-def drawn(role: str, options: dict[str, Any]) -> nn.Module:
-    name, keywords = network_settings(PROJECT, role, **options)
-    network = MAKERS[role](name, **keywords)
-    initialise(network, "xavier", gain=1.0, generator=torch.Generator().manual_seed(1))
-    return network
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_names_go_there_and_back_and_show_the_options(variant: str, tmp_path: Path) -> None:
-    role, options = VARIANTS[variant]
-    network = drawn(role, options)
-    theirs = to_project(network.state_dict(), project=PROJECT, role=role, **options)
-    ours = from_project(theirs, project=PROJECT, role=role, **options)
-    assert ours.keys() == network.state_dict().keys()
-    assert all(torch.equal(value, ours[n]) for n, value in network.state_dict().items())
-    torch.save(theirs, tmp_path / "net.pth")
-    found = detect_options(tmp_path / "net.pth", PROJECT)
-    assert found is not None
-    assert found[0] == role
-    assert {name: found[1][name] for name in options} == options
-    again = import_network(tmp_path / "net.pth", PROJECT, role, **found[1])
-    assert again.state_dict().keys() == ours.keys()
 
 
 def names(variant: str) -> set[str]:
-    role, options = VARIANTS[variant]
-    state = drawn(role, options).state_dict()
-    return set(to_project(state, project=PROJECT, role=role, **options))
+    return set(theirs(PROJECT, variant))
 
 
 def test_layers_stand_where_pix2pixhd_puts_them() -> None:
@@ -98,11 +32,8 @@ def test_layers_stand_where_pix2pixhd_puts_them() -> None:
 
 
 def test_the_lowest_resolution_is_its_scale_0() -> None:
-    role, options = VARIANTS["judge"]
-    network = drawn(role, options)
-    theirs = to_project(network.state_dict(), project=PROJECT, role=role, **options)
-    full = network.get_parameter("scales.0.0.conv.weight")
-    assert torch.equal(theirs["scale2_layer0.0.weight"], full)
+    full = drawn(PROJECT, "judge").get_parameter("scales.0.0.conv.weight")
+    assert torch.equal(theirs(PROJECT, "judge")["scale2_layer0.0.weight"], full)
 
 
 @pytest.mark.parametrize(
@@ -140,8 +71,7 @@ def test_wrong_options_are_refused(role: str, options: dict[str, Any], message: 
 
 
 def test_the_option_that_differs_is_named() -> None:
-    role, options = VARIANTS["local"]
-    state = to_project(drawn(role, options).state_dict(), project=PROJECT, role=role, **options)
+    (_, options), state = VARIANTS[PROJECT]["local"], theirs(PROJECT, "local")
     with pytest.raises(CheckpointError) as caught:
         from_project(state, project=PROJECT, **{**options, "ngf": 4, "netG": "global"})
     assert "the file has netG local, you said global; the file has ngf 2, you said 4" in str(

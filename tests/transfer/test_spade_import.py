@@ -3,77 +3,19 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import nn
+from variants import VARIANTS, theirs
 
 from limner.errors import CheckpointError, ConfigError
-from limner.networks import initialise, make_discriminator, make_encoder, make_generator
-from limner.transfer import (
-    detect_options,
-    from_project,
-    import_network,
-    network_settings,
-    to_project,
-)
+from limner.transfer import from_project, import_network, network_settings
 
 PROJECT = "SPADE"
-MAKERS = {
-    "generator": make_generator,
-    "discriminator": make_discriminator,
-    "encoder": make_encoder,
-}
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "normal": ("generator", {"ngf": 2, "semantic_nc": 5}),
-    "most": ("generator", {"ngf": 2, "semantic_nc": 5, "num_upsampling_layers": "most"}),
-    "instance": (
-        "generator",
-        {"ngf": 2, "semantic_nc": 3, "norm_G": "spectralspadeinstance3x3"},
-    ),
-    "plain": ("generator", {"ngf": 2, "semantic_nc": 3, "norm_G": "spadesyncbatch5x5"}),
-    "vae": ("generator", {"ngf": 2, "semantic_nc": 3, "use_vae": True, "z_dim": 9}),
-    "judge": ("discriminator", {"ndf": 2, "semantic_nc": 6, "num_D": 3}),
-    "bare judge": (
-        "discriminator",
-        {"ndf": 2, "semantic_nc": 6, "n_layers_D": 3, "norm_D": "spectral"},
-    ),
-    "batch judge": ("discriminator", {"ndf": 2, "semantic_nc": 6, "norm_D": "spectralsync_batch"}),
-    "encoder": ("encoder", {"ngf": 2}),
-    "batch encoder": ("encoder", {"ngf": 2, "norm_E": "spectralsync_batch"}),
-}
-
-
-def drawn(role: str, options: dict[str, Any]) -> nn.Module:
-    name, keywords = network_settings(PROJECT, role, **options)
-    network = MAKERS[role](name, **keywords)
-    initialise(network, "xavier", generator=torch.Generator().manual_seed(1))
-    return network
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_names_go_there_and_back_and_show_the_options(variant: str, tmp_path: Path) -> None:
-    role, options = VARIANTS[variant]
-    network = drawn(role, options)
-    theirs = to_project(network.state_dict(), project=PROJECT, role=role, **options)
-    ours = from_project(theirs, project=PROJECT, role=role, **options)
-    assert ours.keys() == network.state_dict().keys()
-    assert all(torch.equal(value, ours[n]) for n, value in network.state_dict().items())
-    torch.save(theirs, tmp_path / "net.pth")
-    found = detect_options(tmp_path / "net.pth", PROJECT)
-    assert found is not None
-    assert found[0] == role
-    assert {name: found[1][name] for name in options} == options
-    again = import_network(tmp_path / "net.pth", PROJECT, role, **found[1])
-    assert again.state_dict().keys() == ours.keys()
 
 
 def names(variant: str) -> set[str]:
-    role, options = VARIANTS[variant]
-    state = drawn(role, options).state_dict()
-    return set(to_project(state, project=PROJECT, role=role, **options))
+    return set(theirs(PROJECT, variant))
 
 
 def test_layers_bear_spades_names() -> None:
@@ -156,8 +98,7 @@ def test_wrong_options_are_refused(role: str, options: dict[str, Any], message: 
 
 
 def test_the_option_that_differs_is_named() -> None:
-    role, options = VARIANTS["vae"]
-    state = to_project(drawn(role, options).state_dict(), project=PROJECT, role=role, **options)
+    state = theirs(PROJECT, "vae")
     with pytest.raises(CheckpointError, match="the file has z_dim 9, the default is 256: pass"):
         from_project(state, project=PROJECT, ngf=2, label_nc=2, use_vae=True)
     with pytest.raises(CheckpointError, match="pass semantic_nc=3, use_vae=True, z_dim=9"):
@@ -165,8 +106,7 @@ def test_the_option_that_differs_is_named() -> None:
 
 
 def test_a_missing_vector_is_told() -> None:
-    role, options = VARIANTS["encoder"]
-    state = to_project(drawn(role, options).state_dict(), project=PROJECT, role=role, **options)
+    (role, options), state = VARIANTS[PROJECT]["encoder"], theirs(PROJECT, "encoder")
     del state["layer2.0.weight_u"]
     with pytest.raises(CheckpointError, match=r"it lacks blocks\.1\.conv\.u"):
         from_project(state, project=PROJECT, role=role, **options)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from limner.cli.options import Json, print_json
+from limner.cli.options import Json, print_json, read_size
 
 
 def export(
@@ -58,7 +58,7 @@ def export(
         run,
         form=form,
         out=out,
-        size=_pair(size),
+        size=read_size(size, option="--size"),
         checkpoint=checkpoint,
         dropout=dropout,
         bound=bound,
@@ -122,7 +122,7 @@ def bench(
         results = measured(
             run,
             backends=names,
-            size=_pair(size),
+            size=read_size(size, option="--size"),
             batch=batch,
             rounds=rounds,
             checkpoint=checkpoint,
@@ -137,15 +137,3 @@ def bench(
     print(table(results))
     for note in results["notes"]:
         print(f"\n{note}")
-
-
-def _pair(text: str | None) -> tuple[int, int] | None:
-    """Read HEIGHTxWIDTH."""
-    from limner.errors import ConfigError
-
-    if text is None:
-        return None
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal()) or 0 in (int(height), int(width)):
-        raise ConfigError(f"--size {text}: give HEIGHTxWIDTH such as 256x512")
-    return int(height), int(width)

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from limner.errors import ConfigError
+
 Overrides = Annotated[
     list[str] | None,
     Parameter(name="--set", negative=(), help="A setting as key=value; may be repeated."),
@@ -29,6 +31,20 @@ Metrics = Annotated[
 def command_line() -> str:
     """Return what the user typed, fit to be typed again."""
     return shlex.join(["limner", *sys.argv[1:]])
+
+
+def read_size(text: str | None, *, option: str) -> tuple[int, int] | None:
+    """Return height and width of a text HEIGHTxWIDTH; nothing for none.
+
+    Raises:
+        ConfigError: it is no such text, or one of them is 0.
+    """
+    if text is None:
+        return None
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal()) or 0 in (int(height), int(width)):
+        raise ConfigError(f"{option} {text}: give HEIGHTxWIDTH such as 256x512")
+    return int(height), int(width)
 
 
 def pick_device(name: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from limner.cli.options import read_size
 from limner.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class SegmentationOptions:
     ] = None
     segmentation_size: Annotated[
         str | None,
-        Parameter(help="For seg: HxW to which pictures are resized, such as 512x1024."),
+        Parameter(help="For seg: HEIGHTxWIDTH to which pictures are resized, such as 512x1024."),
     ] = None
     void: Annotated[
         tuple[int, ...], Parameter(help="For seg: a label id to leave out; may be repeated.")
@@ -76,16 +76,16 @@ def load(
         if given:
             raise ConfigError(f"{given[0]} serves the metric seg alone: add seg to --metrics")
         return None
-    if options.segmenter is None and of is not None:
-        raise ConfigError("seg needs a segmenter: say --segmenter FILE")
     labels, class_map = options.labels, options.class_map
-    if options.segmenter is None or (labels is None and of is None):
-        raise ConfigError("seg needs label maps and a segmenter: say --labels and --segmenter")
+    both = ConfigError("seg needs label maps and a segmenter: say --labels and --segmenter")
+    if options.segmenter is None:
+        raise ConfigError("seg needs a segmenter: say --segmenter FILE") if of else both
     from limner.evaluation.segmentation.protocols import protocol
     from limner.evaluation.segmentation.scoring import segmentation
 
     if labels is None:
-        assert of is not None
+        if of is None:
+            raise both
         from limner.config import read_config
         from limner.evaluation.segmentation.owned import own_class_map, own_labels
 
@@ -98,22 +98,12 @@ def load(
         segmenter=options.segmenter,
         labels=labels,
         class_map=class_map,
-        size=_size(options.segmentation_size),
+        size=read_size(options.segmentation_size, option="--segmentation-size"),
         void=options.void,
         protocol_name=options.protocol,
         trust_torchscript=options.trust_torchscript,
         device=device,
     )
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    """Return height and width of a text HxW."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if match is None or "0" in match.groups():
-        raise ConfigError(f"--segmentation-size {text} is no size: give HxW, such as 512x1024")
-    return int(match[1]), int(match[2])
 
 
 def print_segmentation(details: dict[str, dict[str, Any]]) -> None:

@@ -144,7 +144,7 @@ def _windowed(tasks: Iterator[Callable[[], Future[Any]]], ahead: int) -> Iterato
 
 
 # What a worker process was started with: it serves one call of `extract` only.
-_work: tuple[Mapping[str, Extractor], Images, int] | None = None
+_work: tuple[Mapping[str, Extractor], Images, int]
 
 
 def _begin(extractors: Mapping[str, Extractor], images: Images, step: int) -> None:
@@ -155,7 +155,6 @@ def _begin(extractors: Mapping[str, Extractor], images: Images, step: int) -> No
 
 
 def _chunk_in_worker(start: int) -> tuple[dict[str, NDArray[np.float64]], Any]:
-    assert _work is not None
     extractors, images, step = _work
     found = _features(extractors, _read(images, start, step), "cpu")
     seen = images.pictures.seen() if isinstance(images, Coloured) else None

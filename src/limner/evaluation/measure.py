@@ -51,10 +51,11 @@ def measure(
     """Return the `metrics` of `fake` against `real`.
 
     `real` and `fake` are sequences of uint8 (or uint16) images C x H x W, read one batch at a
-    time; paired metrics need them in the same order, number and sizes. `names` are the pairs',
-    for messages and the report (numbers if not given). `weights` is a file or folder with
-    pretrained weights, see `weights.find`. `seed` draws subsets and resamples. `progress` is called
-    with the images done, the images in all (each pass over a set counts) and what is being done.
+    time; paired metrics need them in the same order, number and sizes. `names` are the pairs', for
+    the report and for messages, which call a file by its path (numbers if not given). `weights` is
+    a file or folder with pretrained weights, see `weights.find`. `seed` draws subsets and
+    resamples. `progress` is called with the images done, the images in all (each pass over a set
+    counts) and what is being done.
 
     `bootstrap` is the number of resamples behind each 95 % interval, 0 for none: under a second
     for paired metrics, a few seconds for a distance. `processes` compute features beside each
@@ -71,80 +72,7 @@ def measure(
         names = [str(number) for number in range(longest)]
     elif len(names) != longest:
         raise DataError(f"{len(names)} names were given for {longest} images")
-    return _measure(
-        Pictures(real, [f"real image {name}" for name in names]),
-        Pictures(fake, [f"fake image {name}" for name in names]),
-        metrics=metrics,
-        weights=weights,
-        device=device,
-        batch_size=batch_size,
-        seed=seed,
-        names=names,
-        download=download,
-        progress=progress,
-        bootstrap=bootstrap,
-        processes=processes,
-        cache=cache,
-    )
-
-
-def compare_folders(
-    real: Path,
-    fake: Path,
-    *,
-    metrics: Sequence[str],
-    weights: Path | None = None,
-    device: torch.device | str = "cpu",
-    batch_size: int = 16,
-    seed: int = SEED,
-    download: bool = True,
-    progress: Progress | None = None,
-    bootstrap: int = RESAMPLES,
-    processes: int = 1,
-    cache: bool = True,
-) -> Scores:
-    """Return the `metrics` of the images in the folder `fake` against those in `real`.
-
-    Where a paired metric is asked for, pictures are paired by stem, and `DataError` lists those
-    without a partner; otherwise names and numbers may differ. The rest is as in `measure`.
-    """
-    left, right = listed(real), listed(fake)
-    if any(METRICS[name].paired for name in chosen(metrics)):
-        pairs = matched(left, right)
-        left, right = [a for a, _ in pairs], [b for _, b in pairs]
-    return _measure(
-        Pictures(Files(left), [str(path) for path in left]),
-        Pictures(Files(right), [str(path) for path in right]),
-        metrics=metrics,
-        weights=weights,
-        device=device,
-        batch_size=batch_size,
-        seed=seed,
-        names=[path.stem for path in right],
-        download=download,
-        progress=progress,
-        bootstrap=bootstrap,
-        processes=processes,
-        cache=cache,
-    )
-
-
-def _measure(
-    real: Pictures,
-    fake: Pictures,
-    *,
-    metrics: Sequence[str],
-    weights: Path | None,
-    device: torch.device | str,
-    batch_size: int,
-    seed: int,
-    names: Sequence[str],
-    download: bool,
-    progress: Progress | None,
-    bootstrap: int,
-    processes: int,
-    cache: bool,
-) -> Scores:
+    real, fake = _named(real, "real image", names), _named(fake, "fake image", names)
     metrics = chosen(metrics)
     if bootstrap < 0:
         raise ConfigError(f"bootstrap is {bootstrap}: give a number of resamples, or 0 for none")
@@ -221,6 +149,56 @@ def _measure(
         details=details,
         names=tuple(names) if paired else (),
     )
+
+
+def compare_folders(
+    real: Path,
+    fake: Path,
+    *,
+    metrics: Sequence[str],
+    weights: Path | None = None,
+    device: torch.device | str = "cpu",
+    batch_size: int = 16,
+    seed: int = SEED,
+    download: bool = True,
+    progress: Progress | None = None,
+    bootstrap: int = RESAMPLES,
+    processes: int = 1,
+    cache: bool = True,
+) -> Scores:
+    """Return the `metrics` of the images in the folder `fake` against those in `real`.
+
+    Where a paired metric is asked for, pictures are paired by stem, and `DataError` lists those
+    without a partner; otherwise names and numbers may differ. The rest is as in `measure`.
+    """
+    left, right = listed(real), listed(fake)
+    names = None
+    if any(METRICS[name].paired for name in chosen(metrics)):
+        pairs = matched(left, right)
+        left, right = [a for a, _ in pairs], [b for _, b in pairs]
+        names = [path.stem for path in right]
+    return measure(
+        Files(left),
+        Files(right),
+        metrics=metrics,
+        weights=weights,
+        device=device,
+        batch_size=batch_size,
+        seed=seed,
+        names=names,
+        download=download,
+        progress=progress,
+        bootstrap=bootstrap,
+        processes=processes,
+        cache=cache,
+    )
+
+
+def _named(images: Images, kind: str, names: Sequence[str]) -> Pictures:
+    """Return the images with what messages call them: files by their paths."""
+    if isinstance(images, Files):
+        return Pictures(images, [str(path) for path in images.paths])
+    return Pictures(images, [f"{kind} {name}" for name in names])
 
 
 def _versions() -> dict[str, str]:

@@ -45,7 +45,7 @@ def _first_line() -> bytes:
 
 def _end_with_parent() -> None:
     while os.read(0, 4096):
-        pass
+        pass  # nothing more is said: only the pipe's end is awaited
     os._exit(1)
 
 

@@ -10,9 +10,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from limner.errors import LimnerError
 
@@ -31,14 +31,22 @@ class Stopped(LimnerError):  # noqa: N818 (no error: the user asked for it)
         self.exit_code = 128 + signum
 
 
-@dataclass
+@dataclass(frozen=True)
 class Task:
     """What one child is to do (`child.TASKS`), and where its words go."""
 
     name: str
     spec: dict[str, Any]
     log: Path
-    process: subprocess.Popen[bytes] | None = field(default=None)
+
+
+@dataclass(frozen=True)
+class Child:
+    """The process of a task, and the pipe that keeps it alive while it is open."""
+
+    task: Task
+    process: subprocess.Popen[bytes]
+    pipe: IO[bytes]
 
 
 def slots(device: str, jobs: int | None) -> list[dict[str, str]]:
@@ -71,7 +79,7 @@ def work(
     places: Sequence[Mapping[str, str]],
     *,
     out: Path,
-    started: Callable[[Task], None],
+    started: Callable[[Task, int], None],
     running: Callable[[Task], None],
     ended: Callable[[Task, str], None],
 ) -> None:
@@ -81,48 +89,46 @@ def work(
         tasks: in the order in which they begin.
         places: the environment that each child gets besides the parent's.
         out: the experiment's folder, for the message when it is stopped.
-        started, running, ended: called with a task when it begins, every second while it lasts,
-            and at its end with what went wrong, or nothing.
+        started, running, ended: called with a task when it begins, with its process's id; every
+            second while it lasts; and at its end, with what went wrong, or nothing.
 
     Raises:
         Stopped: after SIGINT or SIGTERM, when all children have ended. A second signal ends them
             at once.
     """
-    waiting, busy = list(tasks), dict[int, Task]()
+    waiting, busy = list(tasks), dict[int, Child]()
     looked = time.monotonic()
     with _signals() as caught:
         try:
             while waiting or busy:
                 free = [k for k in range(len(places)) if k not in busy]
                 while free and waiting and not caught:
-                    task = waiting.pop(0)
-                    busy[free[0]] = task
-                    _start(task, places[free.pop(0)])
-                    started(task)
+                    task, place = waiting.pop(0), free.pop(0)
+                    busy[place] = _start(task, places[place])
+                    started(task, busy[place].process.pid)
                 time.sleep(POLL)
                 if caught:
                     _end(list(busy.values()), caught)
                     raise Stopped(out, caught[0])
-                for place, task in list(busy.items()):
-                    assert task.process is not None
-                    if task.process.poll() is not None:
+                for place, child in list(busy.items()):
+                    if child.process.poll() is not None:
                         del busy[place]
-                        ended(task, _trouble(task))
+                        ended(child.task, _trouble(child))
                 if time.monotonic() - looked >= 1:
                     looked = time.monotonic()
-                    for task in busy.values():
-                        running(task)
+                    for child in busy.values():
+                        running(child.task)
         finally:
             # On any other way out: a closed pipe ends a child at once, as its parent's death does.
-            for task in busy.values():
-                _close(task)
+            for child in busy.values():
+                _close(child)
 
 
-def _start(task: Task, environment: Mapping[str, str]) -> None:
+def _start(task: Task, environment: Mapping[str, str]) -> Child:
     task.log.parent.mkdir(parents=True, exist_ok=True)
     with task.log.open("ab") as log:
         # A session of its own: Ctrl-C on the terminal is the parent's to pass on.
-        task.process = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "limner.experiments.child"],
             stdin=subprocess.PIPE,
             stdout=log,
@@ -130,51 +136,44 @@ def _start(task: Task, environment: Mapping[str, str]) -> None:
             env={**os.environ, **environment},
             start_new_session=True,
         )
-    assert task.process.stdin is not None
-    try:
-        task.process.stdin.write(json.dumps(task.spec).encode() + b"\n")
-        task.process.stdin.flush()
-    except BrokenPipeError:
-        pass  # it has ended already, and its log says why
+    assert process.stdin is not None  # a pipe was asked for
+    with suppress(BrokenPipeError):  # it has ended already, and its log says why
+        process.stdin.write(json.dumps(task.spec).encode() + b"\n")
+        process.stdin.flush()
+    return Child(task, process, process.stdin)
 
 
-def _end(tasks: list[Task], caught: list[int]) -> None:
+def _end(children: list[Child], caught: list[int]) -> None:
     """Ask every child to write a checkpoint and end; a second signal does not wait for that."""
-    for task in tasks:
-        assert task.process is not None
-        task.process.send_signal(signal.SIGTERM)
-    while any(task.process is not None and task.process.poll() is None for task in tasks):
+    for child in children:
+        child.process.send_signal(signal.SIGTERM)
+    while any(child.process.poll() is None for child in children):
         if len(caught) > 1:
-            for task in tasks:
-                _close(task)
+            for child in children:
+                _close(child)
         time.sleep(0.05)
 
 
-def _close(task: Task) -> None:
-    process = task.process
-    if process is None or process.stdin is None:
-        return
+def _close(child: Child) -> None:
     with suppress(BrokenPipeError):
-        process.stdin.close()
-    if process.poll() is None:
-        process.kill()
-    process.wait()
+        child.pipe.close()
+    if child.process.poll() is None:
+        child.process.kill()
+    child.process.wait()
 
 
-def _trouble(task: Task) -> str:
+def _trouble(child: Child) -> str:
     """Return what went wrong in a child that has ended, as one sentence; nothing for success."""
-    process = task.process
-    assert process is not None
-    assert process.stdin is not None
     with suppress(BrokenPipeError):
-        process.stdin.close()
-    if process.returncode == 0:
+        child.pipe.close()
+    log, status = child.task.log, child.process.returncode
+    if status == 0:
         return ""
-    if process.returncode < 0:
-        return f"was ended by {signal.Signals(-process.returncode).name}; see {task.log}"
-    lines = task.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}; see {log}"
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     last = lines[-1].removeprefix("limner: ") if lines else "it said nothing"
-    return f"{last} (in {task.log})"
+    return f"{last} (in {log})"
 
 
 @contextmanager

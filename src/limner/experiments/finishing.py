@@ -106,7 +106,7 @@ def time_epochs(
             [Task("timing", spec, out / "times.txt")],
             crew.slots(device, 1),
             out=out,
-            started=lambda task: None,
+            started=lambda task, pid: None,
             running=lambda task: None,
             ended=lambda task, reason: trouble.append(reason),
         )

@@ -106,12 +106,12 @@ def _work(
     )
     failed: dict[str, str] = {}
 
-    def started(task: Task) -> None:
+    def started(task: Task, pid: int) -> None:
         job = by_name[task.name]
         step = stands[task.name]
         board.start(task.name, step=step, total=job.plan.steps)
         facts = {"cell": job.plan.cell.name, "seed": job.seed, "from_step": step}
-        log("cell-started", facts | {"pid": task.process.pid if task.process else None})
+        log("cell-started", facts | {"pid": pid})
 
     def running(task: Task) -> None:
         board.update(task.name, steps_done(by_name[task.name].folder(out)))

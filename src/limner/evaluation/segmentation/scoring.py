@@ -108,7 +108,7 @@ def segmentation(
     """
     chosen = protocol(protocol_name)
     if size is not None and min(size) < 1:
-        raise ConfigError(f"--segmentation-size {size[0]}x{size[1]} is no size: give HxW, 512x1024")
+        raise ConfigError(f"--segmentation-size {size[0]}x{size[1]}: give HEIGHTxWIDTH from 1x1")
     if negative := [value for value in void if value < 0]:
         raise ConfigError(f"--void {negative[0]} is no label id: ids are whole numbers from 0")
     if class_map is None:
