@@ -20,7 +20,7 @@ TINY = [
     *("--set", "training.workers=0", "--set", "training.steps=2"),
 ]
 COMMANDS = ["demo", "train", "presets", "translate", "evaluate", "compare", "report", "import"]
-COMMANDS += ["experiment"]
+COMMANDS += ["experiment", "export", "bench"]
 
 
 @pytest.fixture(autouse=True)

@@ -49,10 +49,12 @@ def test_axes_make_a_cell_of_every_combination(tmp_path: Path) -> None:
 
 
 def test_named_cells_and_keys_that_end_alike(tmp_path: Path) -> None:
-    named = read_grid(write(tmp_path, "preset: pix2pix\ncells: {plain: {}, soft: {seed: 1}}"))
+    named = read_grid(
+        write(tmp_path, "preset: pix2pix\ncells: {plain: {}, soft: {training.lr: 1}}")
+    )
     assert [(cell.name, cell.overrides) for cell in named.cells] == [
         ("plain", ()),
-        ("soft", ("seed=1",)),
+        ("soft", ("training.lr=1",)),
     ]
     axes = "axes: {generator.width: [8], discriminators.0.width: [4]}"
     (cell,) = read_grid(write(tmp_path, f"preset: pix2pix\n{axes}")).cells
@@ -79,12 +81,22 @@ def test_a_grid_is_planned_like_a_table(tmp_path: Path, drawn: Path) -> None:
         ("cells: {a: {}}", "names no preset"),
         ("preset: pix2px\ncells: {a: {}}", r"cell a: unknown preset 'pix2px': did you mean"),
         ("preset: pix2pix", "give either cells, .* or axes"),
-        ("preset: pix2pix\ncells: {a: {}}\naxes: {seed: [1]}", "give either cells, .* or axes"),
+        (
+            "preset: pix2pix\ncells: {a: {}}\naxes: {generator.width: [1]}",
+            "give either cells, .* or axes",
+        ),
         ("preset: pix2pix\ncells: {}", "cells is empty"),
         ("preset: pix2pix\naxes: {}", "axes is empty"),
         ("preset: pix2pix\naxes: {training.lr: []}", r"axes\.training\.lr is \[\]: give a list"),
         ("preset: pix2pix\naxes: {training.lr: 3}", r"axes\.training\.lr is 3: give a list"),
-        ("preset: pix2pix\naxes: {seed: [1, 1]}", "the cell seed=1 twice"),
+        ("preset: pix2pix\naxes: {generator.width: [8, 8]}", "the cell width=8 twice"),
+        ("preset: pix2pix\naxes: {seed: [1, 2]}", r"sets seed, .* \(give seeds\)"),
+        ("preset: pix2pix\ncells: {a: {seed: 3}}", r"cells\.a sets seed, .* leave it out"),
+        ("preset: pix2pix\ncells: {a: {}}\nset: {data.root: x}", r"set sets data\.root, which"),
+        ("preset: pix2pix\ncells: {a: {training.lr: 2024-01-01}}", "should be a valid number"),
+        ("preset: pix2pix\naxes: {training.lr: [2024-01-01]}", "should be a valid number"),
+        ("preset: pix2pix\ncells: {a: {}}\nseeds: true", "seeds is True: give a number from 1"),
+        ("preset: pix2pix\ncells: {a: {}}\nmetrics: [seg]", "experiments do not measure seg"),
         ("preset: pix2pix\ncells: {a: {trainin.lr: 1}}", r"cell a: unknown key 'trainin\.lr'"),
         ("preset: pix2pix\ncells: {a: {training.lr: -1}}", r"cell a: training\.lr=-1"),
         ("preset: pix2pix\ncells: {a/b: {}}", "a cell cannot be named 'a/b'"),

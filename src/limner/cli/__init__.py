@@ -53,6 +53,13 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader of our output has gone (`| head`): nothing is left to say.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        reason = error.strerror or type(error).__name__
+        cure = "name another path, or make this one usable"
+        print(f"limner: {error.filename} cannot be used ({reason}): {cure}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("limner: stopped", file=sys.stderr)
         return 130

@@ -52,8 +52,11 @@ def export(
     overwrite
         Replace a file that exists.
     """
+    from limner.errors import ConfigError
     from limner.export import export_run
 
+    if not bound >= 0:  # nor NaN
+        raise ConfigError(f"--bound {bound}: give the largest difference to take, such as 1e-4")
     facts = export_run(
         run,
         form=form,
@@ -111,11 +114,13 @@ def bench(
     from rich.console import Console
 
     from limner.errors import ConfigError
+    from limner.inference import checkpoint_folder
     from limner.inference.bench import bench as measured
     from limner.inference.bench import table
 
     if batch < 1 or rounds < 2:
         raise ConfigError(f"--batch {batch} --rounds {rounds}: give at least 1 and 2")
+    checkpoint_folder(run, checkpoint)
     names = None if backends is None else [name.strip() for name in backends.split(",")]
     console = Console(stderr=True)
     with console.status("looking") as status:

@@ -177,7 +177,7 @@ def compare(
         print_segmentation(scores.details)
 
 
-def report(run: Path) -> None:
+def report(run: Path, *, json: Json = False) -> None:
     """Write RUN/report.html anew from what the run's folder holds.
 
     **Examples**
@@ -191,4 +191,8 @@ def report(run: Path) -> None:
     """
     from limner.evaluation.report import write_report
 
-    print(f"see {write_report(run)}")
+    page = write_report(run)
+    if json:
+        print_json({"report": page})
+    else:
+        print(f"see {page}")

@@ -48,12 +48,23 @@ def read_size(text: str | None, *, option: str) -> tuple[int, int] | None:
 
 
 def pick_device(name: str) -> str:
-    """Turn "auto" into the device that there is."""
-    if name != "auto":
-        return name
+    """Turn "auto" into the device that there is.
+
+    Raises:
+        ConfigError: a device is named that cannot be used here.
+    """
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"--device {name} cannot be used here ({reason}): say cpu or auto"
+        ) from None
+    return name
 
 
 def print_json(result: Any) -> None:

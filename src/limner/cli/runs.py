@@ -71,6 +71,7 @@ def translate(
         Replace results that exist.
     """
     from limner.cli.progress import progress
+    from limner.data.decode import header
     from limner.inference import (
         Translator,
         check_style,
@@ -96,6 +97,8 @@ def translate(
         labels=config.data.labels is not None,
         samples=samples,
     )
+    for source in dict.fromkeys(source for source, _ in tasks):
+        header(source)  # what is no image is named before the first is translated
     told = None if style is None else read_style(config, style)
     codes = None if samples is None else draw_codes(samples, latent_of(config), seed=seed)
     with progress("translating", len(tasks)) as advance:

@@ -18,7 +18,7 @@ from limner.evaluation.measure import SEED, compare_folders
 from limner.evaluation.metrics import METRICS, chosen
 from limner.evaluation.provenance import earlier, pictures_digest, provenance
 from limner.evaluation.segmentation.results import others_than_seg, with_segmentation
-from limner.evaluation.segmentation.scoring import Segmentation, check_alignment
+from limner.evaluation.segmentation.scoring import Segmentation, check_alignment, check_labels
 from limner.evaluation.sheet import wide_sheet
 from limner.files import replacing, write_text
 from limner.inference import Translator, open_pairs, picture_suffix, shown_source, write_picture
@@ -85,6 +85,7 @@ def evaluate(
     pairs = open_pairs(translator.config, data, split)
     if segmentation is not None:
         check_alignment(translator.config.data.mode)
+        check_labels(segmentation, [pair.name for pair in pairs.pairs])
     asked = {
         "metrics": list(dict.fromkeys(metrics)),
         "split": split,

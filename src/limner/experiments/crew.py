@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from limner.errors import LimnerError
+from limner.errors import ConfigError, LimnerError
 
 POLL = 0.2
 """Seconds between looks at the children."""
@@ -55,7 +55,12 @@ def slots(device: str, jobs: int | None) -> list[dict[str, str]]:
     On the CPU a child has one thread, so that no figure depends on how many run beside it; by
     default there are as many as cores. On CUDA there is one a device, and more take turns at the
     devices.
+
+    Raises:
+        ConfigError: `jobs` is below 1, or there is no device.
     """
+    if jobs is not None and jobs < 1:
+        raise ConfigError(f"--jobs {jobs}: give how many trainings at once, from 1")
     if device == "cpu":
         count = jobs or _cores()
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -64,6 +69,8 @@ def slots(device: str, jobs: int | None) -> list[dict[str, str]]:
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     devices = visible.split(",") if visible else [str(k) for k in range(torch.cuda.device_count())]
+    if not devices:
+        raise ConfigError("--device cuda: no CUDA device is to be seen: say --device cpu")
     count = jobs or len(devices)
     return [{"CUDA_VISIBLE_DEVICES": devices[k % len(devices)]} for k in range(count)]
 

@@ -22,12 +22,14 @@ from typing import Any
 import yaml
 
 from limner.errors import ConfigError, LimnerError, unknown_name
-from limner.evaluation.metrics import chosen
 from limner.experiments.definitions import Cell, Table
+from limner.experiments.measuring import checked
 from limner.experiments.plan import cell_config
 
 KEYS = ("title", "source", "note", "preset", "set", "cells", "axes", "seeds", "metrics")
 MOST_CELLS = 1000
+DECIDED = {"seed": "give seeds", "data.root": "the command names the data set"}
+"""Keys that the experiment itself decides, and what to do instead."""
 
 
 def read_grid(path: Path) -> Table:
@@ -79,8 +81,13 @@ def _preset(given: Mapping[str, Any]) -> str:
 def _overrides(settings: object, *, where: str) -> tuple[str, ...]:
     if not isinstance(settings, dict):
         raise ConfigError(f"{where} must map keys to values, such as training.lr: 1e-4")
-    # JSON is YAML, so that what was read goes through --set unchanged.
-    return tuple(f"{key}={json.dumps(value)}" for key, value in settings.items())
+    for key in settings:
+        if key in DECIDED:
+            raise ConfigError(
+                f"{where} sets {key}, which the experiment decides: leave it out ({DECIDED[key]})"
+            )
+    # JSON is YAML, so that what was read goes through --set unchanged; dates become text.
+    return tuple(f"{key}={json.dumps(value, default=str)}" for key, value in settings.items())
 
 
 def _cells(given: Mapping[str, Any]) -> tuple[Cell, ...]:
@@ -133,14 +140,14 @@ def _short(keys: list[str]) -> dict[str, str]:
 
 def _word(value: object) -> str:
     """Return a value as part of a folder's name."""
-    text = value if isinstance(value, str) else json.dumps(value)
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
     return re.sub(r"[^A-Za-z0-9.+-]+", "-", text).strip("-") or "none"
 
 
 def _seeds(given: object) -> tuple[int, ...]:
     if given is None:
         return ()
-    seeds = list(range(given)) if isinstance(given, int) and given > 0 else given
+    seeds = list(range(given)) if type(given) is int and given > 0 else given
     if (
         not isinstance(seeds, list)
         or not seeds
@@ -156,4 +163,4 @@ def _metrics(given: object) -> tuple[str, ...]:
         return ()
     if not isinstance(given, list):
         raise ConfigError(f"metrics is {given!r}: give a list, such as [l1, ssim]")
-    return tuple(chosen([str(name) for name in given]))
+    return tuple(checked([str(name) for name in given]))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from limner.errors import WeightsError
+from limner.errors import ConfigError, WeightsError
 from limner.evaluation.evaluate import locate_weights
-from limner.evaluation.metrics import METRICS
-from limner.evaluation.weights import find
+from limner.evaluation.metrics import METRICS, chosen
+from limner.evaluation.weights import find, read
 
 PRETRAINED = ("fid", "fd-vgg16", "lpips")
 """Taken where their weights are found; the first is what papers print."""
@@ -28,23 +28,47 @@ def choose_metrics(asked: Sequence[str], *, weights: Path | None) -> tuple[tuple
     Nothing is downloaded for metrics that nobody asked for by name.
 
     Raises:
-        ConfigError: an unknown metric. WeightsError: one that was asked for lacks its weights.
+        ConfigError: an unknown metric, or seg. WeightsError: one that was asked for lacks its
+            weights, or they are damaged: better told now than after the trainings.
     """
     if asked:
-        locate_weights(asked, weights=weights)
-        return tuple(dict.fromkeys(asked)), ""
+        metrics = checked(asked)
+        locate_weights(metrics, weights=weights)
+        for need in dict.fromkeys(need for metric in metrics for need in METRICS[metric].weights):
+            read(find(need, weights=weights))
+        return tuple(dict.fromkeys(metrics)), ""
     found = [name for name in PRETRAINED if _at_hand(name, weights)]
     if found:
         return (*found, *ALWAYS), ""
+    if weights is not None:
+        raise WeightsError(
+            f"--weights {weights} holds nothing that {', '.join(PRETRAINED)} could use: name the "
+            "folder of the weights, or leave --weights out"
+        )
     return WITHOUT, NOTE
+
+
+def checked(metrics: Sequence[str]) -> list[str]:
+    """Return the metrics if an experiment can take them all.
+
+    Raises:
+        ConfigError: one is unknown, or seg, or there is none.
+    """
+    if "seg" in metrics:
+        raise ConfigError(
+            "experiments do not measure seg: leave it out, and give the trained runs to "
+            "`limner evaluate --metrics seg`"
+        )
+    return chosen(metrics)
 
 
 def _at_hand(metric: str, weights: Path | None) -> bool:
     try:
-        for need in METRICS[metric].weights:
-            find(need, weights=weights, download=False)
+        paths = [find(need, weights=weights, download=False) for need in METRICS[metric].weights]
     except WeightsError:
         if weights is not None and not weights.exists():
             raise
         return False
+    for path in paths:
+        read(path)
     return True

@@ -20,13 +20,17 @@ FREE = HARMLESS | {"seed"}
 
 
 def open_record(out: Path, plan: Plan) -> dict[str, Any]:
-    """Write what `plan` is into OUT, or refuse where OUT holds something else.
+    """Write what `plan` is into OUT, or refuse as `check_record` does; return what was written."""
+    new = check_record(out, plan)
+    write_text(out / FILE, json.dumps(new, indent=1))
+    return new
+
+
+def check_record(out: Path, plan: Plan) -> dict[str, Any]:
+    """Return the record of `plan` in OUT, ready for JSON; nothing is written.
 
     More seeds, further cells and further metrics may be asked for later; whatever would make
     finished cells wrong is refused before any work.
-
-    Returns:
-        The record, ready for JSON.
 
     Raises:
         ConfigError: OUT holds another experiment, or this one by other settings.
@@ -41,7 +45,6 @@ def open_record(out: Path, plan: Plan) -> dict[str, Any]:
         new["seeds"] = sorted({*old["seeds"], *new["seeds"]})
     elif out.is_dir() and any(path.name != "log.jsonl" for path in out.glob("[!.]*")):
         raise CheckpointError(f"{out} holds other files: give a new or empty folder as --out")
-    write_text(out / FILE, json.dumps(new, indent=1))
     return new
 
 
@@ -54,7 +57,7 @@ def read_record(out: Path) -> dict[str, Any]:
     path = out / FILE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(
             f"{out} holds no experiment: run `limner experiment NAME DATA --out {out}` first"
         ) from None

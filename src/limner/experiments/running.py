@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from limner.experiments.crew import Task
 from limner.experiments.finished import is_done, steps_done
 from limner.experiments.locking import locked
 from limner.experiments.plan import Job, Plan
-from limner.experiments.record import open_record
+from limner.experiments.record import check_record, open_record
 from limner.training.checkpoint import newest
 from limner.training.events import JsonLog
 
@@ -56,8 +56,8 @@ def run_cells(
     """
     wanted = plan.jobs(only)
     busy = f"{out} is being worked on by another `limner experiment`: wait for it, or stop it"
-    if out.exists() and not out.is_dir():
-        open_record(out, plan)  # refuses
+    places = crew.slots(device, jobs)
+    check_record(out, plan)  # before a lock is left in a folder of other things
     with locked(out / LOCK, wait=False, busy=busy):
         record = open_record(out, plan)
         log = JsonLog(out)
@@ -73,7 +73,7 @@ def run_cells(
                     "metrics": list(plan.metrics),
                 },
             )
-            _work(left, plan, out, jobs, device, weights, command, log)
+            _work(left, plan, out, places, device, weights, command, log)
         except crew.Stopped:
             log("interrupted", {})
             raise
@@ -86,7 +86,7 @@ def _work(
     left: list[Job],
     plan: Plan,
     out: Path,
-    jobs: int | None,
+    places: Sequence[Mapping[str, str]],
     device: str,
     weights: Path | None,
     command: str,
@@ -98,7 +98,6 @@ def _work(
     if not tasks:
         return
     steps = sum(job.plan.steps - stands[job.name] for job in left)
-    places = crew.slots(device, jobs)
     board = Board(cells=len(left), steps=steps)
     board.say(
         f"{len(left)} trainings to do, {steps:,} steps in all, {min(len(places), len(left))} "

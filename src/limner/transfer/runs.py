@@ -96,7 +96,12 @@ def _option(text: str) -> tuple[str, Any]:
     name, sign, value = text.partition("=")
     if not sign:
         raise ConfigError(f"--option {text}: write it as name=value, such as netG=unet_256")
-    return name.strip(), yaml.safe_load(value)
+    try:
+        return name.strip(), yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(
+            f"--option {text}: the value is not valid YAML: quote it, or close its brackets"
+        ) from None
 
 
 def _config(

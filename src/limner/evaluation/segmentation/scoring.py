@@ -22,6 +22,7 @@ from limner.evaluation.segmentation.labelmaps import (
     label_files,
     read_ids,
     scenes,
+    scenes_in_memory,
 )
 from limner.evaluation.segmentation.predict import predict
 from limner.evaluation.segmentation.protocols import Protocol, protocol
@@ -136,6 +137,17 @@ def check_alignment(mode: str) -> None:
             "data.mode crop measures the middle of each picture, and the label maps show all of "
             "it: translate whole pictures with `limner translate` and give them to `limner compare`"
         )
+
+
+def check_labels(task: Segmentation, names: Sequence[str]) -> None:
+    """Refuse label maps that cannot be scored before the pictures of these names are made.
+
+    Raises `DataError` where one is missing, unreadable or holds an id that the class map lacks.
+    """
+    for scene in scenes_in_memory(names, task.labels):
+        ids = read_ids(scene.label)
+        if task.class_map is not None:
+            task.class_map.of_labels(ids, name=str(scene.label))
 
 
 @dataclass
