@@ -82,7 +82,7 @@ def crash(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     def dying(state: State, *arguments):
         if state.step == at - 1:
             raise RuntimeError("killed")
-        return gan_step(state, *arguments)
+        return gan_step(state, *arguments, **keywords)
 
     monkeypatch.setattr(limner.training.loop, "gan_step", dying)
 
