@@ -10,20 +10,24 @@ from test_step import weights
 from tiny import batch, small
 
 from limner.objective import Objective
-from limner.training.captured import WARM, CapturedTurns, why_not
+from limner.training.captured import WARM, CapturedTurns, CudaGraph, why_not
 from limner.training.state import State, build_state, set_learning_rates
 from limner.training.step import Turns, gan_step
 
 CUDA = torch.device("cuda")
 
 
-class Recorder:
+class Recorder(CudaGraph):
     """Does what a CUDA graph does, on the CPU: nothing when recorded, the same again and again."""
 
     def __init__(self) -> None:
-        self.recordings = self.replays = 0
+        self.recordings = self.replays = self.warmed = 0
 
-    def __call__(self, call: Callable[[], dict]) -> tuple[Callable[[], None], dict]:
+    def warm(self, call: Callable[[], dict]) -> dict:
+        self.warmed += 1
+        return call()
+
+    def record(self, call: Callable[[], dict]) -> tuple[Callable[[], None], dict]:
         self.recordings += 1
         made: dict[str, torch.Tensor] = {}
 
@@ -52,7 +56,8 @@ def test_a_recorded_training_is_the_same_training(fabric) -> None:
     plain, expected = trained(fabric, None)
     recorded, made = trained(fabric, CapturedTurns(recorder))
     assert recorder.recordings == 1
-    assert recorder.replays == 6 - WARM  # the last two follow a change, and warm up again
+    assert recorder.replays == 6 - WARM
+    assert recorder.warmed == WARM + 2  # the last two follow a change, and warm up again
     for key, value in weights(plain).items():
         assert torch.equal(value, weights(recorded)[key]), key
     assert plain.ema is not None

@@ -24,7 +24,7 @@ from limner.training.step import take_turns
 WARM = 3
 """Steps as usual before one is recorded: libraries choose their kernels and workspaces in them."""
 
-Recorder = Callable[[Callable[[], dict[str, Tensor]]], tuple[Callable[[], None], dict[str, Tensor]]]
+Call = Callable[[], dict[str, Tensor]]
 
 
 def why_not(config: Config, device: torch.device, *, processes: int) -> str | None:
@@ -43,13 +43,25 @@ def why_not(config: Config, device: torch.device, *, processes: int) -> str | No
     return None
 
 
-def _record(call: Callable[[], dict[str, Tensor]]) -> tuple[Callable[[], None], dict[str, Tensor]]:
-    """Record `call` as a CUDA graph; return what replays it, and where its results then stand."""
-    graph = torch.cuda.CUDAGraph()
-    torch.cuda.synchronize()
-    with torch.cuda.graph(graph):
-        made = call()
-    return graph.replay, made
+class CudaGraph:
+    """How CUDA warms up and records."""
+
+    def warm(self, call: Call) -> dict[str, Tensor]:
+        """Do `call` beside the default stream, which no recording may wait for."""
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            made = call()
+        torch.cuda.current_stream().wait_stream(stream)
+        return made
+
+    def record(self, call: Call) -> tuple[Callable[[], None], dict[str, Tensor]]:
+        """Record `call` without doing it; return what replays it, and where its results come."""
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize()
+        with torch.cuda.graph(graph):
+            made = call()
+        return graph.replay, made
 
 
 @dataclass
@@ -61,7 +73,7 @@ class CapturedTurns:
     at every step, nothing ever is.
     """
 
-    record: Recorder = _record
+    graphs: CudaGraph = field(default_factory=CudaGraph)
     key: Any = None
     seen: int = 0
     replay: Callable[[], None] | None = None
@@ -79,10 +91,10 @@ class CapturedTurns:
         if self.replay is None:
             self.seen += 1
             if self.seen <= WARM:
-                return take_turns(state, batch, objective)
+                return self.graphs.warm(lambda: take_turns(state, batch, objective))
             self.inputs = {name: value.clone() for name, value in batch.items()}
             with _capturable(state):
-                self.replay, self.scalars = self.record(
+                self.replay, self.scalars = self.graphs.record(
                     lambda: take_turns(state, self.inputs, objective)
                 )
         for name, value in batch.items():
