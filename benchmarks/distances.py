@@ -123,9 +123,17 @@ def side(name: str, home: Path) -> None:
     state = torch.load(weights, weights_only=True)
     import limner.evaluation.measure  # noqa: F401
 
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), _processor_seconds()
     value = baseline(home, state) if name == SIDES[0] else ours(home, weights)
-    print(json.dumps({"fid": value, "seconds": time.perf_counter() - begun}))
+    seconds = time.perf_counter() - begun
+    cores = (_processor_seconds() - used) / seconds / (os.cpu_count() or 1)
+    print(json.dumps({"fid": value, "seconds": seconds, "cores": cores}))
+
+
+def _processor_seconds() -> float:
+    """Return the processor time of this process and of its workers that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def main() -> None:
@@ -156,15 +164,19 @@ def main() -> None:
                 found[name].append(_run(name, home, kept))
     base = statistics.median(r["seconds"] for r in found[SIDES[0]])
     print(f"{arguments.images} images a set, {arguments.rounds} rounds; {machine()}\n")
-    print("| what | median s | least, most | pytorch-fid / this | FID | relative difference |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| what | median s | least, most | pytorch-fid / this | cores at work | FID "
+        "| relative difference |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for name, runs in found.items():
         seconds = [run["seconds"] for run in runs]
         apart = abs(runs[0]["fid"] / found[SIDES[0]][0]["fid"] - 1)
         middle = statistics.median(seconds)
         print(
             f"| {name} | {middle:.2f} | {min(seconds):.2f}, {max(seconds):.2f} "
-            f"| {base / middle:.2f} | {runs[0]['fid']:.9g} | {apart:.1e} |"
+            f"| {base / middle:.2f} | {statistics.median(run['cores'] for run in runs):.0%} "
+            f"| {runs[0]['fid']:.9g} | {apart:.1e} |"
         )
 
 

@@ -32,9 +32,21 @@ def busy_fraction(seconds: float = 2.0) -> float:
 
 
 def interleaved(
-    subjects: dict[str, Callable[[], object]], *, rounds: int, warm: int, calls: int = 1
+    subjects: dict[str, Callable[[], object]],
+    *,
+    rounds: int,
+    warm: int,
+    calls: int = 1,
+    settle: int = 0,
 ) -> dict[str, list[float]]:
     """Time each subject in turn, round after round, so that all see the same machine.
+
+    Args:
+        subjects: what to call, by name.
+        rounds, calls: turns of each, and calls a turn.
+        warm: calls before the first turn, not timed.
+        settle: calls at the beginning of each turn, not timed: with none, a subject that is called
+            again and again in earnest finds the caches filled by the one before it.
 
     Returns:
         Seconds a call, one figure a round, by subject.
@@ -46,6 +58,8 @@ def interleaved(
     names = list(subjects)
     for number in range(rounds):
         for name in names if number % 2 == 0 else reversed(names):
+            for _ in range(settle):
+                subjects[name]()
             begun = time.perf_counter()
             for _ in range(calls):
                 subjects[name]()

@@ -80,11 +80,13 @@ def test_what_cannot_serve_is_noted_unless_it_was_asked_for(
     monkeypatch.setattr(timing, "busy_fraction", lambda: 0.0)
     for name in ("onnxruntime", "openvino"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
+    monkeypatch.setattr("limner.inference.backends.has_onednn", lambda: False)  # any processor
     results = benching.bench(run, rounds=2, batch=1)
-    assert [row["backend"] for row in results["rows"]] == ["eager", "folded", "bf16"]
+    assert [row["backend"] for row in results["rows"]] == ["eager", "folded", "f16", "bf16"]
     assert [note.split(":")[0] for note in results["notes"]] == [
         "onnxruntime",
         "openvino",
+        "openvino-f16",
         "openvino-bf16",
     ]
 

@@ -14,6 +14,7 @@ from limner.errors import ConfigError
 from limner.inference import BACKENDS, Translator, as_for_pictures
 from limner.inference.folding import BATCH_NORMS, simplified
 from limner.inference.packedconv import PackedConv, PackedDoubling, packed
+from limner.inference.runtimes import OpenVINO
 from limner.networks import NORMS, initialise, make_generator
 from limner.networks.spectral import SpectralConv2d
 from limner.presets import preset
@@ -47,6 +48,7 @@ def lively(network: nn.Module) -> nn.Module:
 GENERATORS = {
     **{f"unet {norm}": {"name": "unet", "depth": 4, "width": 6, "norm": norm} for norm in NORMS},
     "unet multiply": {"name": "unet", "depth": 3, "width": 4, "skips": "multiply"},
+    "unet alternating": {"name": "unet", "depth": 4, "width": 4, "skips": "alternating"},
     "unet study": {
         "name": "unet", "depth": 3, "width": 4, "bias": True, "rectify_last_skip": False,
     },
@@ -157,9 +159,28 @@ def test_dropout_falls_on_the_same_values(kind: str, statistics: str) -> None:
 def test_fewer_bits_stay_near(norm: str) -> None:
     source = noise(1, 3, 64, 64)
     eager = make("eager", f"generator.norm={norm}")(source)
-    coarse = make("bf16", f"generator.norm={norm}")(source)
-    assert coarse.dtype == torch.float32
-    assert 0 < float((coarse - eager).square().mean().sqrt()) < 0.05
+    off = {}
+    for name in ("bf16", "f16"):
+        if name == "f16" and not torch.ops.mkldnn._is_mkldnn_fp16_supported():
+            continue
+        coarse = make(name, f"generator.norm={norm}")(source)
+        assert coarse.dtype == torch.float32
+        off[name] = float((coarse - eager).square().mean().sqrt())
+    assert 0 < off["bf16"] < 0.05
+    # Three more bits of mantissa: an eighth of the error.
+    assert 0 < off.get("f16", off["bf16"] / 8) < off["bf16"] / 4
+
+
+def test_float16_is_refused_where_it_cannot_hold_the_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = run_config()
+    network = build_generator(settings)
+    monkeypatch.setattr("limner.inference.backends.has_onednn", lambda: False)
+    with torch.no_grad():
+        next(network.parameters())[0] = 7e4
+    with pytest.raises(ConfigError, match="too large for float16: take bf16"):
+        Translator(network, settings, backend="f16")
 
 
 def test_pictures_share_a_batch_where_they_cannot_see_each_other() -> None:
@@ -204,3 +225,17 @@ def test_openvino_gives_the_same_pictures() -> None:
     assert float((make("openvino")(source) - expected).abs().max()) < 1e-5
     coarse = float((make("openvino-bf16")(source) - expected).abs().max())
     assert coarse < 0.2
+
+
+def test_openvino_takes_other_shapes_than_the_first() -> None:
+    pytest.importorskip("openvino", reason="openvino is an extra: pip install 'limner[export]'")
+    one, eager = make("openvino"), make("eager")
+    shapes = [(2, 3, 64, 64), (1, 3, 128, 64), (2, 3, 64, 64), (1, 3, 64, 64)]
+    for seed, shape in enumerate(shapes):
+        source = noise(*shape, seed=seed)
+        assert float((one(source) - eager(source)).abs().max()) < 1e-5, shape
+    runtime = one.generator
+    assert isinstance(runtime, OpenVINO)
+    assert runtime.shapes == [list(shapes[0])]
+    fixed = [input.partial_shape.is_static for input in runtime.fitted.inputs]
+    assert fixed == [True]

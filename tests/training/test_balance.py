@@ -79,10 +79,10 @@ def test_a_step_weighs_what_the_state_says(fabric) -> None:
 def crash(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     """Let the training die before step number `at`, without a checkpoint or a last word."""
 
-    def dying(state: State, *arguments):
+    def dying(state: State, *arguments, **keywords):
         if state.step == at - 1:
             raise RuntimeError("killed")
-        return gan_step(state, *arguments)
+        return gan_step(state, *arguments, **keywords)
 
     monkeypatch.setattr(limner.training.loop, "gan_step", dying)
 

@@ -59,6 +59,11 @@ class TrainingSettings(Section):
     The decay after t steps is at most t / (t + 3), so that short trainings forget their start."""
     precision: Literal["32-true", "bf16-mixed", "64-true"] = "32-true"
     """Number format, as Lightning Fabric names it."""
+    deterministic: bool = False
+    """Refuse operations whose result differs from run to run. On a CPU there are none: there
+    trainings repeat to the last digit, with as many threads, in any case."""
+    capture: bool = False
+    """Record the step as one CUDA graph and replay it, where nothing but the pictures changes."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that load data; 0 loads in the training process, fast enough once it is cached."""
     log_every: PositiveInt = 50

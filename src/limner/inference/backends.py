@@ -11,6 +11,7 @@ from torch import nn
 
 from limner.errors import ConfigError, unknown_name
 from limner.inference.folding import simplified
+from limner.inference.packedconv import has_onednn
 from limner.inference.packing import Packed
 from limner.inference.runtimes import as_onnxruntime, as_openvino
 
@@ -32,7 +33,19 @@ class Backend:
 
 
 def _packed(network: nn.Module, *, statistics: str, dropout: bool, dtype: torch.dtype) -> Packed:
+    if dtype == torch.float16:
+        _check_float16(network)
     return Packed(simplified(network, statistics=statistics, dropout=dropout), dtype=dtype)
+
+
+def _check_float16(network: nn.Module) -> None:
+    """Raise ConfigError where the processor has no float16 or a weight is beyond its range."""
+    weights = list(network.parameters())
+    on_cpu = all(one.device.type == "cpu" for one in weights)
+    if on_cpu and has_onednn() and not torch.ops.mkldnn._is_mkldnn_fp16_supported():
+        raise ConfigError("this processor does not compute in float16: take bf16 or folded")
+    if any(float(one.detach().abs().max()) > torch.finfo(torch.float16).max for one in weights):
+        raise ConfigError("a weight of this run is too large for float16: take bf16 or folded")
 
 
 def _itself(network: nn.Module, *, statistics: str, dropout: bool) -> nn.Module:
@@ -46,6 +59,12 @@ BACKENDS: dict[str, Backend] = {
         partial(_packed, dtype=torch.float32),
         seeded=True,
     ),
+    "f16": Backend(
+        "the same in float16, norms that stay in float32",
+        partial(_packed, dtype=torch.float16),
+        exact=False,
+        seeded=True,
+    ),
     "bf16": Backend(
         "the same in bfloat16, norms that stay in float32",
         partial(_packed, dtype=torch.bfloat16),
@@ -54,6 +73,9 @@ BACKENDS: dict[str, Backend] = {
     ),
     "onnxruntime": Backend("onnxruntime, float32", as_onnxruntime, cpu_only=True),
     "openvino": Backend("OpenVINO, float32", as_openvino, cpu_only=True),
+    "openvino-f16": Backend(
+        "OpenVINO, float16", partial(as_openvino, precision="f16"), exact=False, cpu_only=True
+    ),
     "openvino-bf16": Backend(
         "OpenVINO, bfloat16", partial(as_openvino, precision="bf16"), exact=False, cpu_only=True
     ),

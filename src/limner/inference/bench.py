@@ -54,9 +54,10 @@ def bench(
     """Time a run's back ends by turns in one go, eager float32 as the baseline among them.
 
     Latency is that of a call with one picture, throughput that of calls with `batch`; both with
-    pictures in memory. The start is what a back end takes to be built, and its first picture.
-    Differences are those to eager over seeded noise, in [-1, 1], in levels of 255 and as PSNR of
-    the 8-bit pictures (none where all are equal).
+    pictures in memory, in turns of one call that is not timed and two that are. The start is what a
+    back end takes to be built, and its first picture. Differences are those to eager over seeded
+    noise, in [-1, 1], in levels of 255 and as PSNR of the 8-bit pictures (none where all are
+    equal).
 
     Args:
         run, checkpoint: the run's folder, and which weights.
@@ -142,7 +143,7 @@ def _timed(
     calls: dict[str, Callable[[], object]] = {
         name: partial(translator, *given) for name, translator in translators.items()
     }
-    return timing.interleaved(calls, rounds=max(2, rounds), warm=1)
+    return timing.interleaved(calls, rounds=max(2, rounds), warm=1, settle=1, calls=2)
 
 
 def _drawn(translator: Translator, count: int, size: tuple[int, int] | None) -> tuple[Tensor, ...]:

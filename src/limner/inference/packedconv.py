@@ -101,6 +101,7 @@ class PackedDoubling(nn.Module):
     def __init__(self, conv: nn.ConvTranspose2d, *, dtype: torch.dtype) -> None:
         super().__init__()
         into, out = conv.in_channels, conv.out_channels
+        self.channels = out
         plain = nn.Conv2d(into, 4 * out, 2, padding=1, device="meta")
         # The padded map's two rows at a place (r) are seen by the kernel's rows 3 and 1 for even
         # rows of the result (e = 0), 2 and 0 for odd ones (e = 1): turned round, row 2r + e.
@@ -112,21 +113,29 @@ class PackedDoubling(nn.Module):
         plain.bias = nn.Parameter(bias.repeat(4), requires_grad=False)
         self.conv = PackedConv(plain, dtype=dtype)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the maps, N x out_channels x 2h x 2w."""
+    def forward(self, x: Tensor, into: Tensor | None = None) -> Tensor:
+        """Return the maps, N x out_channels x 2h x 2w; written to `into` where it is given."""
         count, _, height, width = x.shape
-        quarters = self.conv(x).unflatten(1, (2, 2, -1))  # N x row x column x C x (h+1) x (w+1)
-        maps = torch.empty(
-            (count, quarters.shape[3], 2 * height, 2 * width),
-            dtype=x.dtype,
-            device=x.device,
-            memory_format=torch.channels_last,
+        quarters = self.conv(x)  # N x (row, column, C) x (h+1) x (w+1)
+        channels = self.channels
+        if into is None:
+            into = torch.empty(
+                (count, channels, 2 * height, 2 * width),
+                dtype=x.dtype,
+                device=x.device,
+                memory_format=torch.channels_last,
+            )
+        # Pixel (2y + e, 2x + f) is quarter (e, f) at (y + e, x + f): one copy between two views.
+        one, channel, row, column = quarters.stride()
+        quarter = (row + 2 * channels * channel, column + channels * channel)
+        ours = (one, row, quarter[0], column, quarter[1], channel)
+        one, channel, row, column = into.stride()
+        theirs = (one, 2 * row, row, 2 * column, column, channel)
+        shape = (count, height, 2, width, 2, channels)
+        into.as_strided(shape, theirs, into.storage_offset()).copy_(
+            quarters.as_strided(shape, ours, quarters.storage_offset())
         )
-        for row in (0, 1):
-            for column in (0, 1):
-                part = quarters[:, row, column, :, row : row + height, column : column + width]
-                maps[:, :, row::2, column::2] = part
-        return maps
+        return into
 
 
 def packed(conv: nn.Conv2d | nn.ConvTranspose2d, *, dtype: torch.dtype) -> nn.Module:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from limner.inference.folding import CONVOLUTIONS, DROPOUTS, replace
 from limner.inference.packedconv import PackedConv, PackedDoubling, packed
+from limner.inference.packedunet import RegroupedUNet
 from limner.networks import UNet
 
 
@@ -61,13 +62,13 @@ class Packed(nn.Module):
 
     def __init__(self, network: nn.Module, *, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
+        if isinstance(network, UNet):
+            network = RegroupedUNet(network)
         replace(network, CONVOLUTIONS, lambda conv: packed(conv, dtype=dtype))
         replace(network, DROPOUTS, RepeatableDropout)
         for stage in network.modules():
             if isinstance(stage, nn.Sequential):
                 _fuse(stage)
-        if isinstance(network, UNet):
-            _fuse_unet(network)
         replace(network, nn.InstanceNorm2d, PictureNorm)
         network.to(dtype)
         for module in network.modules():
@@ -111,25 +112,3 @@ def _fuse(stage: nn.Sequential) -> None:
             stage._modules[name] = nn.Identity()
         elif not isinstance(module, nn.Identity):
             conv = None
-
-
-def _fuse_unet(network: UNet) -> None:
-    """Do the same where a U-Net's sequences meet: its downs rectify, the innermost for the up."""
-    *downs, innermost = (_only_conv(stage) for stage in network.downs)
-    leaky = _after(network.activation)
-    if leaky and all(downs):
-        for conv in downs:
-            assert conv is not None
-            conv.after = leaky
-        network.set_submodule("activation", nn.Identity())
-    first = network.ups[0]
-    assert isinstance(first, nn.Sequential)
-    if innermost is not None and (after := _after(first[0])):
-        innermost.after, first[0] = after, nn.Identity()
-
-
-def _only_conv(stage: nn.Module) -> PackedConv | None:
-    """Return a down's convolution if nothing else is left of it: norms that stay come between."""
-    assert isinstance(stage, nn.Sequential)
-    conv, norm = stage
-    return conv if isinstance(conv, PackedConv) and isinstance(norm, nn.Identity) else None

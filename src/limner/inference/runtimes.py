@@ -102,8 +102,9 @@ class OpenVINO(Runtime):
     """A model of OpenVINO's own form, or an ONNX file, compiled for the CPU.
 
     `weights` is the file of the weights, where it does not lie beside with the suffix .bin.
-    `precision` is "f32" or "bf16" and said in any case: left alone OpenVINO takes bf16 where the
-    processor has it.
+    `precision` is "f32", "f16" or "bf16" and said in any case: left alone OpenVINO takes bf16 where
+    the processor has it. The model is compiled anew for the shapes of the first call, for which it
+    is then a quarter faster; other shapes go through the general one.
 
     Raises:
         CheckpointError: the file is missing or damaged.
@@ -111,24 +112,36 @@ class OpenVINO(Runtime):
 
     def __init__(self, path: Path, weights: Path | None = None, *, precision: str = "f32") -> None:
         super().__init__()
-        settings = {
+        self.settings = {
             "INFERENCE_PRECISION_HINT": precision,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
         try:
             self.model = openvino_core().read_model(str(path), str(weights or ""))
-            self.compiled = openvino_core().compile_model(self.model, "CPU", settings)
+            self.compiled = openvino_core().compile_model(self.model, "CPU", self.settings)
         except Exception as error:
             # OpenVINO has one exception, RuntimeError, and ONNX's reader others.
             raise CheckpointError(
                 f"{path} cannot be read by OpenVINO: {first_line(error)}"
             ) from error
 
+        self.shapes: list[list[int]] | None = None
+        self.fitted: Any = None
+
     def run(self, arrays: list[np.ndarray]) -> np.ndarray:
         """Return the graph's output for its inputs, in their order."""
+        shapes = [list(one.shape) for one in arrays]
+        if self.shapes is None:
+            self.shapes, self.fitted = shapes, self._fitted(shapes)
+        compiled = self.fitted if shapes == self.shapes else self.compiled
         # A copy: the result lies in memory that the next call writes to.
-        return np.array(self.compiled(arrays)[0])
+        return np.array(compiled(arrays)[0])
+
+    def _fitted(self, shapes: list[list[int]]) -> Any:
+        model = self.model.clone()
+        model.reshape(dict(enumerate(shapes)))
+        return openvino_core().compile_model(model, "CPU", self.settings)
 
 
 def first_line(error: BaseException) -> str:

@@ -23,7 +23,7 @@ from limner.training.datasets import TrainingData
 from limner.training.events import Events, Progress
 from limner.training.parts import FIELDS
 from limner.training.state import State, average_buffers, set_learning_rates
-from limner.training.step import gan_step
+from limner.training.step import Turns, gan_step, take_turns
 
 # Several processes ask each other this often whether one of them was told to stop.
 STEPS_BETWEEN_AGREEMENTS = 8
@@ -53,6 +53,7 @@ class Loop:
     validation: Validation | None
     bar: Progress | None
     objective: Objective
+    turns: Turns = take_turns
 
     def run(self) -> None:
         """Take every remaining step; end with a checkpoint."""
@@ -71,7 +72,8 @@ class Loop:
                     lr = self._begin()
                 batch = next(batches)
                 tensors = {key: value for key, value in batch.items() if key in FIELDS}
-                scalars = gan_step(state, state.fabric.to_device(tensors), self.objective)
+                tensors = state.fabric.to_device(tensors)
+                scalars = gan_step(state, tensors, self.objective, turns=self.turns)
                 sums.add(scalars)
                 count += 1
                 busy += time.perf_counter() - begun

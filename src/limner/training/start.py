@@ -14,11 +14,13 @@ from limner.errors import ConfigError, TrainingError
 from limner.networks import count_parameters
 from limner.objective import Objective, make_perceptual
 from limner.training.callbacks import Samples, Validation, segmentation_of
+from limner.training.captured import CapturedTurns, why_not
 from limner.training.checkpoint import load_checkpoint, newest
 from limner.training.coarse_to_fine import check_start, start_from_run
 from limner.training.datasets import TrainingData, open_training_data
 from limner.training.events import Events, JsonLog, Progress, TensorBoardLog, forget_after
 from limner.training.loop import Loop
+from limner.training.numerics import numerics
 from limner.training.run import open_run
 from limner.training.state import State, build_state
 
@@ -98,8 +100,14 @@ def train(
     else:
         events.emit("resume", step=state.step, changed=changed, command=command)
     loop = Loop(state, data, out, events, Samples(out, data.samples), validation, bar, objective)
+    if config.training.capture:
+        reason = why_not(config, fabric.device, processes=fabric.world_size)
+        if reason is None:
+            loop.turns = CapturedTurns()
+        else:
+            events.emit("note", text=f"training.capture is left out: {reason}")
     try:
-        with memory.kept():
+        with memory.kept(), numerics(deterministic=config.training.deterministic):
             loop.run()
     except TrainingError as error:
         events.emit("stopped", step=state.step, reason=str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import torch
@@ -15,8 +16,32 @@ from limner.training.coarse_to_fine import begin_whole, held_parameters
 from limner.training.parts import make_pictures, parts_of
 from limner.training.state import Player, State, update_ema
 
+Turns = Callable[[State, dict[str, Tensor], Objective], dict[str, Tensor]]
 
-def gan_step(state: State, batch: dict[str, Tensor], objective: Objective) -> dict[str, Tensor]:
+
+def gan_step(
+    state: State, batch: dict[str, Tensor], objective: Objective, *, turns: Turns | None = None
+) -> dict[str, Tensor]:
+    """Take a training step: seed its noise, let the networks take turns, count it.
+
+    Args:
+        state, batch, objective: as `take_turns` has them; `state.step` moves on by one.
+        turns: what does as `take_turns` does (`captured.CapturedTurns`); that itself if not given.
+
+    Returns:
+        Named scalars, as `take_turns` returns them.
+    """
+    # Each step's noise (dropout, codes, augmentation, instance noise) depends on seed, step and
+    # rank alone, so that it is the same after a resume and whatever else drew random numbers.
+    torch.manual_seed(_mixed(state.config.seed, state.step, state.fabric.global_rank))
+    scalars = (turns or take_turns)(state, batch, objective)
+    hear(state.balance, scalars, config=state.config)
+    update_ema(state)
+    state.step += 1
+    return scalars
+
+
+def take_turns(state: State, batch: dict[str, Tensor], objective: Objective) -> dict[str, Tensor]:
     """Update every discriminator, and the generator with its encoder, on one batch.
 
     First each discriminator learns to tell `target` from the generator's picture, then the
@@ -34,7 +59,7 @@ def gan_step(state: State, batch: dict[str, Tensor], objective: Objective) -> di
     made again, since keeping every part's graph would cost the memory that accumulation saves.
 
     Args:
-        state: networks and optimisers; changed in place, `state.step` included.
+        state: networks and optimisers; changed in place.
         batch: `source` and `target`, N x C x H x W in [-1, 1], N = batch_size x accumulate; or a
             label map as `source`, N x H x W, with its `instance` map where the settings want one.
         objective: the losses and their weights.
@@ -47,9 +72,6 @@ def gan_step(state: State, batch: dict[str, Tensor], objective: Objective) -> di
     fabric, training, judges = state.fabric, state.config.training, state.discriminators
     parts = parts_of(batch, training.accumulate, state.config.expansion)
     scalars: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=fabric.device))
-    # Each step's noise (dropout, codes, augmentation, instance noise) depends on seed, step and
-    # rank alone, so that it is the same after a resume and whatever else drew random numbers.
-    torch.manual_seed(_mixed(state.config.seed, state.step, fabric.global_rank))
 
     def made(part):
         encoder = state.encoder
@@ -118,9 +140,6 @@ def gan_step(state: State, batch: dict[str, Tensor], objective: Objective) -> di
         judge.network.requires_grad_(True)
         if together:
             judge.optimizer.step()
-    hear(state.balance, scalars, config=state.config)
-    update_ema(state)
-    state.step += 1
     return dict(scalars)
 
 
