@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import functools
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -27,26 +26,16 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from reference_packages import KID_SUBSETS, drawn, fidelity, random_inception
 from torch import Tensor
 
-HERE = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(HERE / "tests" / "evaluation"))
-import drawn  # noqa: E402
-
-# Builds of torchvision for another torch lack these operators and fail on import without them.
-_ops = torch.library.Library("torchvision", "DEF")
-_ops.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-_ops.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-
-from limner.evaluation import similarity  # noqa: E402
-from limner.evaluation import weights as store  # noqa: E402
-from limner.evaluation.distances import frechet, kid  # noqa: E402
-from limner.evaluation.extraction import extract  # noqa: E402
-from limner.evaluation.features import InceptionExtractor  # noqa: E402
-from limner.evaluation.manifold import NEAREST, each  # noqa: E402
-from limner.evaluation.measure import compare_folders  # noqa: E402
-
-KID_SUBSETS = 100
+from limner.evaluation import similarity
+from limner.evaluation import weights as store
+from limner.evaluation.distances import frechet, kid
+from limner.evaluation.extraction import extract
+from limner.evaluation.features import InceptionExtractor
+from limner.evaluation.manifold import NEAREST, each
+from limner.evaluation.measure import compare_folders
 
 
 def folders(pairs: Path, count: int, home: Path) -> tuple[list[Tensor], list[Tensor]]:
@@ -80,13 +69,8 @@ def inception_figures(home: Path, sets: tuple[list[Tensor], list[Tensor]]) -> No
     from cleanfid import fid as cleanfid
     from prdc import compute_prdc
     from pytorch_fid import fid_score, inception
-    from torch_fidelity import calculate_metrics
 
-    shapes = inception._inception_v3(num_classes=1008, aux_logits=False, weights=None)
-    state = drawn.weights(shapes.state_dict(), seed=1)
-    inception.load_state_dict_from_url = lambda *_, **__: state
-    file = home / "inception.pth"
-    torch.save(state, file)
+    state, file = random_inception(home)
     paths = [str(home / name) for name in ("real", "fake")]
     manners = {
         name: InceptionExtractor(state, preparation=name).eval()
@@ -117,20 +101,7 @@ def inception_figures(home: Path, sets: tuple[list[Tensor], list[Tensor]]) -> No
     report("FID-clean", "clean-fid", frechet(real["clean-fid"], fake["clean-fid"]), theirs)
 
     size = len(sets[0]) // 2
-    other = calculate_metrics(
-        input1=paths[0],
-        input2=paths[1],
-        cuda=False,
-        batch_size=16,
-        fid=True,
-        kid=True,
-        kid_subsets=KID_SUBSETS,
-        kid_subset_size=size,
-        feature_extractor_weights_path=str(file),
-        cache=False,
-        save_cpu_ram=True,
-        verbose=False,
-    )
+    other = fidelity(paths, file, batch_size=16, subset_size=size)
     a, b = real["torch-fidelity"], fake["torch-fidelity"]
     report("FID", "torch-fidelity", frechet(a, b), other["frechet_inception_distance"])
     mean, deviation = kid(a, b, subsets=KID_SUBSETS, subset_size=size)

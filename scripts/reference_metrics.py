@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import sys
 import tempfile
 import time
 from importlib.metadata import version
@@ -27,35 +26,24 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from reference_packages import HERE, KID_SUBSETS, drawn, fidelity, random_inception
 from torch import Tensor
-
-HERE = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(HERE / "tests" / "evaluation"))
-import drawn  # noqa: E402
-
-# Builds of torchvision for another torch lack these operators and fail on import without them.
-_ops = torch.library.Library("torchvision", "DEF")
-_ops.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-_ops.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 PACKAGES = ("torch", "torchvision", "pytorch-fid", "torch-fidelity", "lpips", "scikit-image")
 PACKAGES += ("scipy", "numpy")
-KID_SUBSETS, KID_SUBSET_SIZE = 100, 4
+KID_SUBSET_SIZE = 4
 
 
 def distances(folder: Path) -> dict[str, object]:
     """FID and KID of the drawn sets with random Inception weights, by both packages."""
     from pytorch_fid import fid_score, inception
-    from torch_fidelity import calculate_metrics
 
     sets = {"real": drawn.real_images(), "fake": drawn.fake_images()}
     for name, images in sets.items():
         (folder / name).mkdir()
         for number, image in enumerate(images):
             Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / name / f"{number}.png")
-    shapes = inception._inception_v3(num_classes=1008, aux_logits=False, weights=None)
-    state = drawn.weights(shapes.state_dict(), seed=1)
-    inception.load_state_dict_from_url = lambda *_, **__: state
+    _, weights = random_inception(folder)
     paths = [str(folder / name) for name in sets]
     model = inception.InceptionV3([3])
     features = fid_score.get_activations(
@@ -64,22 +52,7 @@ def distances(folder: Path) -> dict[str, object]:
     start = time.perf_counter()
     fid = fid_score.calculate_fid_given_paths(paths, 1, torch.device("cpu"), 2048, num_workers=0)
     print(f"pytorch-fid {fid} in {time.perf_counter() - start:.1f} s")
-    file = folder / "inception.pth"
-    torch.save(state, file)
-    other = calculate_metrics(
-        input1=paths[0],
-        input2=paths[1],
-        cuda=False,
-        batch_size=1,
-        fid=True,
-        kid=True,
-        kid_subsets=KID_SUBSETS,
-        kid_subset_size=KID_SUBSET_SIZE,
-        feature_extractor_weights_path=str(file),
-        cache=False,
-        save_cpu_ram=True,
-        verbose=False,
-    )
+    other = fidelity(paths, weights, batch_size=1, subset_size=KID_SUBSET_SIZE)
     return {
         "features": {"sums": features.sum(axis=1).tolist(), "first": features[0, :8].tolist()},
         "fid": {
