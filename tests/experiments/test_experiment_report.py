@@ -86,6 +86,22 @@ def test_the_page_needs_no_network_and_names_its_runs(half: Path) -> None:
         assert (half / name).is_file()
 
 
+def test_what_differs_between_cells_is_told_of_all(half: Path) -> None:
+    results = json.loads((half / "results.json").read_text())
+    before = dict(wording.facts(results))
+    other = next(reversed(results["record"]["cells"].values()))["config"]
+    other["training"] |= {"precision": "bf16-mixed", "lr": 5e-5}
+    other["generator"]["width"] = 6
+    after = dict(wording.facts(results))
+    assert "32-true" in before["Each training"]
+    assert "or" not in before["Each training"].split()
+    assert after["Each training"] == before["Each training"].replace(
+        "rate 0.0002, 32-true", "rate 0.0002 or 5e-05, 32-true or bf16-mixed"
+    )
+    assert after["Width"] == before["Width"].replace("generator 2", "generator 2 or 6")
+    assert after != before
+
+
 def test_times_are_told_with_their_spread_and_ratio(half: Path) -> None:
     rows = cells_of((half / "report.md").read_text())
     assert rows["three"][3:5] == ["not run", "not run"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -185,28 +185,31 @@ def facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what was run, as names and values."""
     record = results["record"]
     cells = list(record["cells"].values())
-    config = cells[0]["config"]
-    data, training = config["data"], config["training"]
     trained = sum(len(row["seeds"]) for row in results["rows"] if not row["early"])
     steps = sorted({cell["steps"] for cell in cells})
+
+    def each(tell: Callable[[dict[str, Any]], object]) -> str:
+        return " or ".join(dict.fromkeys(str(tell(cell["config"])) for cell in cells))
+
     widths = [judge.get("width") for cell in cells for judge in cell["config"]["discriminators"]]
-    judges = f", discriminators {widths[0]}" if widths else ""
-    settings = " ".join(record["overrides"])
+    judges = ", discriminators " + " or ".join(map(str, dict.fromkeys(widths))) if widths else ""
     found = [
         ("Trainings done", f"{trained} of {len(cells) * len(record['seeds'])}"),
         ("Source", record["source"]),
         ("Scale", record["scale"]),
         ("Data", f"{record['data']}, {record['pairs']['pairs']} training pairs"),
         ("Measured on", f"{record['split']}, {_images(results)}"),
-        ("Pictures", f"{data['size'][1]} x {data['size'][0]}"),
-        ("Width", f"generator {config['generator'].get('width')}{judges}"),
+        ("Pictures", each(lambda told: "{1} x {0}".format(*told["data"]["size"]))),
+        ("Width", f"generator {each(lambda told: told['generator'].get('width'))}{judges}"),
         (
             "Each training",
-            f"{' or '.join(f'{one:,}' for one in steps)} steps of batch {training['batch_size']}, "
-            f"rate {training['lr']:g}, {training['precision']}",
+            f"{' or '.join(f'{one:,}' for one in steps)} steps of batch "
+            f"{each(lambda told: told['training']['batch_size'])}, "
+            f"rate {each(lambda told: format(told['training']['lr'], 'g'))}, "
+            f"{each(lambda told: told['training']['precision'])}",
         ),
         ("Preset", record["preset"]),
-        ("Settings", settings),
+        ("Settings", " ".join(record["overrides"])),
         ("Seeds", ", ".join(map(str, record["seeds"]))),
         ("Versions", ", ".join(f"{k} {v}" for k, v in results["versions"].items())),
     ]
