@@ -88,6 +88,17 @@ def test_what_changes_is_recorded_anew_and_what_never_stays_is_not(fabric) -> No
     assert recorder.recordings == 2
 
 
+def test_other_weights_of_the_discriminators_are_recorded_anew(fabric) -> None:
+    state = build_state(small("objective.weights=[0.7]"), fabric)
+    recorder = Recorder()
+    turns = CapturedTurns(recorder)
+    for number in range(2 * (WARM + 1)):
+        if number == WARM + 1:
+            state.balance.weights = (0.49,)
+        gan_step(state, batch(1, seed=number), Objective(state.config.objective), turns=turns)
+    assert (recorder.recordings, recorder.replays, recorder.warmed) == (2, 2, 2 * WARM)
+
+
 @pytest.mark.parametrize(
     ("override", "word"),
     [

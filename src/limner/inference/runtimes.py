@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 import importlib
 import tempfile
@@ -47,7 +48,7 @@ def openvino_core() -> Any:
     return library("openvino").Core()
 
 
-class Runtime(nn.Module):
+class Runtime(nn.Module, abc.ABC):
     """A graph as a network: float32 N x C x H x W (and codes) in, float32 out, no gradients."""
 
     anchor: Tensor
@@ -61,9 +62,9 @@ class Runtime(nn.Module):
         arrays = [np.ascontiguousarray(one.numpy(force=True), np.float32) for one in inputs]
         return torch.from_numpy(self.run(arrays))
 
+    @abc.abstractmethod
     def run(self, arrays: list[np.ndarray]) -> np.ndarray:
         """Return the graph's output for its inputs, in their order."""
-        raise NotImplementedError
 
 
 class OnnxRuntime(Runtime):
