@@ -2,27 +2,32 @@
 
     python benchmarks/step.py [--size 256] [--batch 1] [--width 64] [--rounds 15] [--memory]
 
-Baselines, in the same run, interleaved:
+Baselines, in the same run, by turns:
     plain           the reference's own order of operations, fp32, eager, PyTorch's own
                     convolutions and default Adam
     plain, fused    the same with fused Adam
-With `--memory` each subject takes five steps in a process of its own, whose peak is printed.
+Each works in a process of its own, as trainings do, Limner's with the memory that it keeps
+(limner.memory). With `--memory` each takes five steps, and its process's peak is printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
-from quiet import interleaved, machine, paired_ratio, refuse_if_busy, table
+from quiet import machine, paired_ratio, refuse_if_busy, table
 from torch import nn
 
+from limner import memory
+from limner.apart import Apart, Calls, turns_apart
 from limner.config import Config, with_overrides
 from limner.networks import lowered
 from limner.objective import Objective
@@ -88,11 +93,17 @@ def subject(name: str, arguments: argparse.Namespace) -> Callable[[], object]:
     if name.startswith("plain"):
         plain = plain_step(settings(arguments), fused=name.endswith("fused"))
         return lambda: plain(source, target)
+    memory.keep()
     precision = "bf16-mixed" if name.endswith("bf16") else "32-true"
     config = settings(arguments, precision)
     state = build_state(config, Fabric(accelerator="cpu", devices=1, precision=precision))
     objective = Objective(config.objective)
     return lambda: gan_step(state, {"source": source, "target": target}, objective)
+
+
+def calls_of(name: str, arguments: argparse.Namespace) -> Calls:
+    """Return the step by the name under which it is timed."""
+    return {"step": subject(name, arguments)}
 
 
 def main() -> None:
@@ -121,12 +132,13 @@ def main() -> None:
         return
     if not arguments.anyway:
         refuse_if_busy()
-    seconds = interleaved(
-        {name: subject(name, arguments) for name in SUBJECTS},
-        rounds=arguments.rounds,
-        warm=2,
-        calls=2,
-    )
+    with contextlib.ExitStack() as stack:
+        steps = {}
+        for name in SUBJECTS:
+            steps[name] = stack.enter_context(Apart(partial(calls_of, name, arguments)))
+            steps[name].build()
+            steps[name].seconds("step", settle=1, calls=1)
+        seconds = turns_apart(steps, "step", rounds=arguments.rounds)
     print(f"{what}; {machine()}\n")
     print(table(seconds, baseline="plain"))
     for name in SUBJECTS[1:]:

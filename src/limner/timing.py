@@ -8,8 +8,11 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+
+Subject = TypeVar("Subject")
 
 BUSY = 0.05
 """Other processes' part of the machine above which timings are not to be believed."""
@@ -54,16 +57,34 @@ def interleaved(
     for subject in subjects.values():
         for _ in range(warm):
             subject()
+    return by_turns(
+        subjects, lambda subject: timed(subject, settle=settle, calls=calls), rounds=rounds
+    )
+
+
+def timed(call: Callable[[], object], *, settle: int, calls: int) -> float:
+    """Return the seconds of a call: the mean of `calls` after `settle` that are not timed."""
+    for _ in range(settle):
+        call()
+    begun = time.perf_counter()
+    for _ in range(calls):
+        call()
+    return (time.perf_counter() - begun) / calls
+
+
+def by_turns(
+    subjects: dict[str, Subject], turn: Callable[[Subject], float], *, rounds: int
+) -> dict[str, list[float]]:
+    """Give each subject its turn, round after round, every other round the other way round.
+
+    Returns:
+        What `turn(subject)` returned, one figure a round, by the subject's name.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in subjects}
     names = list(subjects)
     for number in range(rounds):
         for name in names if number % 2 == 0 else reversed(names):
-            for _ in range(settle):
-                subjects[name]()
-            begun = time.perf_counter()
-            for _ in range(calls):
-                subjects[name]()
-            seconds[name].append((time.perf_counter() - begun) / calls)
+            seconds[name].append(turn(subjects[name]))
     return seconds
 
 

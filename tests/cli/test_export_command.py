@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from lightning_fabric import Fabric
 from PIL import Image
 
 from limner import timing
+from limner.apart import Apart, Calls
 from limner.cli import main
 from limner.config import to_yaml, with_overrides
 from limner.files import write_text
@@ -31,6 +34,26 @@ def run(tmp_path: Path) -> Path:
     write_text(folder / "config.yaml", to_yaml(config))
     save_checkpoint(build_state(config, Fabric(accelerator="cpu", devices=1)), folder)
     return folder
+
+
+class Here(Apart):
+    """Calls in this process, where the test can change what they find."""
+
+    def __init__(self, build: Callable[[], Calls]) -> None:
+        self.make = build
+
+    def build(self) -> float:
+        self.calls = self.make()
+        return 0.0
+
+    def result(self, name: str) -> Any:
+        return self.calls[name]()
+
+    def seconds(self, name: str, *, settle: int, calls: int) -> float:
+        return timing.timed(self.calls[name], settle=settle, calls=calls)
+
+    def __exit__(self, *error: object) -> None:
+        pass
 
 
 def test_export_says_what_it_wrote(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,6 +89,7 @@ def test_bench_compares_by_turns_and_notes_a_busy_machine(
     assert all(row["latency"] > 0 and row["throughput"] > 0 for row in rows.values())
     assert results["size"] == [32, 32]
     assert results["notes"] == ["the machine was 50% busy with other work: ratios hold roughly"]
+    monkeypatch.setattr(benching, "Apart", Here)
     assert main([*words, "--size", "40x64"]) == 0
     printed = capsys.readouterr().out
     assert "40x64" in printed
@@ -81,6 +105,7 @@ def test_what_cannot_serve_is_noted_unless_it_was_asked_for(
     for name in ("onnxruntime", "openvino"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
     monkeypatch.setattr("limner.inference.backends.has_onednn", lambda: False)  # any processor
+    monkeypatch.setattr(benching, "Apart", Here)
     results = benching.bench(run, rounds=2, batch=1)
     assert [row["backend"] for row in results["rows"]] == ["eager", "folded", "f16", "bf16"]
     assert [note.split(":")[0] for note in results["notes"]] == [

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from limner import timing
+from limner.apart import Apart, Calls, turns_apart
 from limner.config import FeatureEncoderSettings
 from limner.errors import ConfigError, LimnerError
 from limner.inference.backends import BACKENDS
@@ -53,9 +54,10 @@ def bench(
 ) -> dict[str, Any]:
     """Time a run's back ends by turns in one go, eager float32 as the baseline among them.
 
-    Latency is that of a call with one picture, throughput that of calls with `batch`; both with
-    pictures in memory, in turns of one call that is not timed and two that are. The start is what a
-    back end takes to be built, and its first picture. Differences are those to eager over seeded
+    Each works in a process of its own, as for somebody who uses no other. Latency is that of a call
+    with one picture, throughput that of calls with `batch`; both with pictures in memory, in turns
+    of one call that is not timed and two that are. The start is what a back end takes to be built,
+    and its first picture, PyTorch's import apart. Differences are those to eager over seeded
     noise, in [-1, 1], in levels of 255 and as PSNR of the 8-bit pictures (none where all are
     equal).
 
@@ -79,36 +81,30 @@ def bench(
     notes = []
     if busy > timing.BUSY:
         notes.append(f"the machine was {busy:.0%} busy with other work: ratios hold roughly")
-    translators: dict[str, Translator] = {}
-    starts: dict[str, float] = {}
-    one: tuple[Tensor, ...] | None = None
-    for name in asked:
-        say(f"building {name}")
-        begun = time.perf_counter()
-        try:
-            translator = Translator.load(run, checkpoint=checkpoint, seed=SEED, backend=name)
-        except LimnerError as error:
-            if backends:
-                raise
-            notes.append(f"{name}: {error}")
-            continue
-        one = one or _drawn(translator, 1, size)
-        translator(*one)
-        starts[name] = time.perf_counter() - begun
-        translators[name] = translator
-    assert one is not None  # eager is always among them
-    eager = translators["eager"]
-    many = _drawn(eager, batch, size)
-    compared = _drawn(eager, COMPARED, size)
-    expected = eager(*compared)
-    say("timing one picture")
-    single = _timed(translators, one, rounds=rounds)
-    say(f"timing {batch} pictures")
-    several = _timed(translators, many, rounds=max(2, rounds // 3))
+    with contextlib.ExitStack() as stack:
+        at_work: dict[str, Apart] = {}
+        starts: dict[str, float] = {}
+        for name in asked:
+            say(f"building {name}")
+            calls = partial(_calls, run, checkpoint, name, size, batch)
+            process = stack.enter_context(Apart(calls))
+            try:
+                starts[name] = process.build()
+            except LimnerError as error:
+                if backends or name == "eager":
+                    raise
+                notes.append(f"{name}: {error}")
+                continue
+            at_work[name] = process
+        expected = at_work["eager"].result("compared")
+        say("timing one picture")
+        single = turns_apart(at_work, "one", rounds=rounds)
+        say(f"timing {batch} pictures")
+        several = turns_apart(at_work, "many", rounds=max(2, rounds // 3))
+        pictures = {name: process.result("compared") for name, process in at_work.items()}
     rows = []
-    for name, translator in translators.items():
+    for name, picture in pictures.items():
         low, middle, high = statistics.quantiles(single[name], n=4)
-        picture = translator(*compared)
         levels = (to_bytes(picture).int() - to_bytes(expected).int()).abs()
         square = float(levels.double().square().mean())
         rows.append(
@@ -130,20 +126,24 @@ def bench(
         "machine": timing.machine(),
         "busy": busy,
         "notes": notes,
-        "size": list(one[0].shape[-2:]),
+        "size": list(expected.shape[-2:]),
         "batch": batch,
         "rounds": rounds,
         "rows": [asdict(row) for row in rows],
     }
 
 
-def _timed(
-    translators: dict[str, Translator], given: tuple[Tensor, ...], *, rounds: int
-) -> dict[str, list[float]]:
-    calls: dict[str, Callable[[], object]] = {
-        name: partial(translator, *given) for name, translator in translators.items()
+def _calls(
+    run: Path | str, checkpoint: str, backend: str, size: tuple[int, int] | None, batch: int
+) -> Calls:
+    """Return what is timed of a back end, and what is compared; its first picture is made."""
+    translator = Translator.load(run, checkpoint=checkpoint, seed=SEED, backend=backend)
+    given = {
+        name: _drawn(translator, count, size)
+        for name, count in (("one", 1), ("many", batch), ("compared", COMPARED))
     }
-    return timing.interleaved(calls, rounds=max(2, rounds), warm=1, settle=1, calls=2)
+    translator(*given["one"])
+    return {name: partial(translator, *pictures) for name, pictures in given.items()}
 
 
 def _drawn(translator: Translator, count: int, size: tuple[int, int] | None) -> tuple[Tensor, ...]:
