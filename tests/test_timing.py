@@ -34,3 +34,21 @@ def test_turns_are_timed_without_what_settles(monkeypatch: pytest.MonkeyPatch) -
     # The second round goes the other way round, so that none is always behind the same one.
     assert called == ["one", "other", *["one"] * 3, *["other"] * 3, *["other"] * 3, *["one"] * 3]
     assert timing.paired_ratio(seconds["one"], seconds["other"]) == 1.75
+
+
+def test_a_short_call_is_repeated_until_it_is_the_only_one_at_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, made = 0.0, 0
+
+    def call(costs: float) -> None:
+        nonlocal now, made
+        now += costs if made >= 4 else 10 * costs  # the first ones find cold caches
+        made += 1
+
+    monkeypatch.setattr("limner.timing.time.perf_counter", lambda: now)
+    assert timing.lasting(lambda: call(0.125), seconds=4.0) == 0.125
+    assert made == 4 + 32
+    made = 4
+    assert timing.lasting(lambda: call(8.0), seconds=4.0) == 8.0
+    assert made == 4 + 1 + 2

@@ -19,12 +19,15 @@ from typing import Any
 import torch
 
 from limner.errors import LimnerError
-from limner.timing import by_turns, timed
+from limner.timing import by_turns, lasting
 
 Calls = dict[str, Callable[[], Any]]
 
 PAUSE = 0.05
 """Seconds before a turn, in which the threads of the process before cease to spin."""
+
+TURN = 0.15
+"""Seconds for which a subject is called before it is timed, and for which it is."""
 
 
 class Apart:
@@ -54,9 +57,9 @@ class Apart:
         """Return what the call of that name returns."""
         return self._asked("result", name)
 
-    def seconds(self, name: str, *, settle: int, calls: int) -> float:
-        """Return the seconds of a call of that name, the mean of `calls` after `settle`."""
-        return self._asked("seconds", name, settle, calls)
+    def seconds(self, name: str) -> float:
+        """Return the seconds of a call of that name, as `timing.lasting` takes them."""
+        return self._asked("seconds", name)
 
     def _asked(self, *words: Any) -> Any:
         try:
@@ -86,14 +89,12 @@ class Apart:
         self._process.join()
 
 
-def turns_apart(
-    subjects: dict[str, Apart], name: str, *, rounds: int, settle: int = 1, calls: int = 2
-) -> dict[str, list[float]]:
+def turns_apart(subjects: dict[str, Apart], name: str, *, rounds: int) -> dict[str, list[float]]:
     """Time the call `name` of each subject in turn; seconds a call, one figure a round."""
 
     def turn(subject: Apart) -> float:
         time.sleep(PAUSE)
-        return subject.seconds(name, settle=settle, calls=calls)
+        return subject.seconds(name)
 
     return by_turns(subjects, turn, rounds=rounds)
 
@@ -116,8 +117,7 @@ def _serve(theirs: Connection, build: Callable[[], Calls], threads: int) -> None
             elif what == "result":
                 answer = calls[words[0]]()
             else:
-                name, settle, count = words
-                answer = timed(calls[name], settle=settle, calls=count)
+                answer = lasting(calls[words[0]], seconds=TURN)
         except Exception as error:
             failure = error
             if not isinstance(error, LimnerError):  # a defect: as much as can be told of it

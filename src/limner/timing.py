@@ -72,6 +72,27 @@ def timed(call: Callable[[], object], *, settle: int, calls: int) -> float:
     return (time.perf_counter() - begun) / calls
 
 
+def lasting(call: Callable[[], object], *, seconds: float) -> float:
+    """Return the seconds of a call that follows others of the same kind.
+
+    Calls are made for `seconds` first and not timed (one at least), until caches and the
+    processor's clock are theirs; then for as long again (two at least), of which the mean is taken.
+    """
+    _count(call, seconds=seconds, least=1)
+    begun = time.perf_counter()
+    made = _count(call, seconds=seconds, least=2)
+    return (time.perf_counter() - begun) / made
+
+
+def _count(call: Callable[[], object], *, seconds: float, least: int) -> int:
+    """Make calls for as long, and return how many it were."""
+    end, made = time.perf_counter() + seconds, 0
+    while made < least or time.perf_counter() < end:
+        call()
+        made += 1
+    return made
+
+
 def by_turns(
     subjects: dict[str, Subject], turn: Callable[[Subject], float], *, rounds: int
 ) -> dict[str, list[float]]:

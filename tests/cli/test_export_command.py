@@ -49,8 +49,8 @@ class Here(Apart):
     def result(self, name: str) -> Any:
         return self.calls[name]()
 
-    def seconds(self, name: str, *, settle: int, calls: int) -> float:
-        return timing.timed(self.calls[name], settle=settle, calls=calls)
+    def seconds(self, name: str) -> float:
+        return timing.lasting(self.calls[name], seconds=0.0)
 
     def __exit__(self, *error: object) -> None:
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Sequence
 
 import pytest
@@ -13,7 +14,7 @@ from limner.config import Config, with_overrides
 from limner.errors import ConfigError
 from limner.inference import BACKENDS, Translator, as_for_pictures
 from limner.inference.folding import BATCH_NORMS, simplified
-from limner.inference.packedconv import PackedConv, PackedDoubling, packed
+from limner.inference.packedconv import PackedConv, PackedDoubling, packed, unseen
 from limner.inference.runtimes import OpenVINO
 from limner.networks import NORMS, initialise, make_generator
 from limner.networks.spectral import SpectralConv2d
@@ -128,6 +129,38 @@ def test_packed_convolutions_are_the_plain_ones(
             assert isinstance(inner, PackedConv)
             inner.after = (after, [0.2] if after == "leaky_relu" else [])
             torch.testing.assert_close(one(x), expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("sizes", [[(2, 2), (4, 6), (2, 2)], [(4, 4), (2, 2)], [(2, 4), (2, 2)]])
+def test_kernels_that_see_padding_are_cropped_for_that_size_alone(
+    sizes: list[tuple[int, int]], onednn: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not onednn:
+        monkeypatch.setattr("limner.inference.packedconv.has_onednn", lambda: False)
+    torch.manual_seed(0)
+    down, up = nn.Conv2d(5, 6, 4, 2, 1), nn.ConvTranspose2d(6, 7, 4, 2, 1)
+    packed_down, packed_up = (packed(conv, dtype=torch.float32) for conv in (down, up))
+    assert isinstance(packed_up, PackedDoubling)
+    packed_up.conv.after = ("leaky_relu", [0.2])
+    with torch.no_grad():
+        for size in sizes:
+            x = noise(2, 5, *size)
+            inner = down(x)
+            torch.testing.assert_close(packed_down(x), inner, atol=1e-6, rtol=1e-5)
+            expected = nn.functional.leaky_relu(up(inner), 0.2)
+            torch.testing.assert_close(packed_up(inner), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_how_much_of_a_kernel_sees_padding_alone() -> None:
+    for size, kernel, stride, pad in itertools.product((2, 3, 4, 5), (3, 4), (1, 2), (0, 1, 2)):
+        if size + 2 * pad < kernel:
+            continue
+        conv = nn.Conv2d(1, 1, kernel, stride, pad, bias=False)
+        seen = torch.autograd.grad(conv(torch.ones(1, 1, size, size)).sum(), conv.weight)[0]
+        rows = (seen[0, 0].sum(1) > 0).tolist()
+        rims = min(rows.index(True), rows[::-1].index(True))
+        assert unseen(size, kernel, stride, pad) == rims
 
 
 def run_config(*overrides: str) -> Config:

@@ -55,8 +55,8 @@ def bench(
     """Time a run's back ends by turns in one go, eager float32 as the baseline among them.
 
     Each works in a process of its own, as for somebody who uses no other. Latency is that of a call
-    with one picture, throughput that of calls with `batch`; both with pictures in memory, in turns
-    of one call that is not timed and two that are. The start is what a back end takes to be built,
+    with one picture, throughput that of calls with `batch`; both with pictures in memory, after
+    others of the same kind (`timing.lasting`). The start is what a back end takes to be built,
     and its first picture, PyTorch's import apart. Differences are those to eager over seeded
     noise, in [-1, 1], in levels of 255 and as PSNR of the 8-bit pictures (none where all are
     equal).

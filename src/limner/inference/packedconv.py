@@ -47,6 +47,8 @@ class PackedConv(nn.Module):
             self.padding = [0, 0]
         self.after: tuple[str, list[float]] = ("none", [])
         self.packed: Tensor | None = None
+        self.packed_padding = self.padding
+        self.cropped_for: tuple[int, int] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the maps, N x out_channels x h x w."""
@@ -54,7 +56,7 @@ class PackedConv(nn.Module):
             x = F.pad(x, self.border[1], mode=self.border[0])
         if not has_onednn() or x.device.type != "cpu":
             return self._plainly(x)
-        if self.packed is None:
+        if self.packed is None or self.cropped_for not in (None, tuple(x.shape[-2:])):
             self._pack(list(x.shape))
         name, numbers = self.after
         if self.transposed:
@@ -63,20 +65,41 @@ class PackedConv(nn.Module):
                 [1, 1], 1, name, numbers, "",
             )  # fmt: skip
         return torch.ops.mkldnn._convolution_pointwise(
-            x, self.packed, self.bias, self.padding, self.stride, [1, 1], 1, name, numbers, ""
-        )
+            x, self.packed, self.bias, self.packed_padding, self.stride, [1, 1], 1, name, numbers,
+            "",
+        )  # fmt: skip
 
     def _pack(self, shape: list[int]) -> None:
-        """Lay the weights out for inputs of `shape`; others are computed as well, if slower."""
+        """Lay the weights out for inputs of `shape`; others are computed as well, if slower.
+
+        Rows and columns of a kernel that see nothing but padding in such maps (a U-Net's innermost
+        convolution has 4 x 4 weights for 2 x 2 positions) are left out, and the weights kept for
+        maps of another size.
+        """
         if self.transposed:
             self.packed = torch.ops.mkldnn._reorder_convolution_transpose_weight(
                 self.weight, self.padding, self.output_padding, self.stride, [1, 1], 1, shape
             )
-        else:
-            self.packed = torch.ops.mkldnn._reorder_convolution_weight(
-                self.weight, self.padding, self.stride, [1, 1], 1, shape
+            del self.weight
+            return
+        weight, self.packed_padding, self.cropped_for = self.weight, self.padding, None
+        rims = [
+            unseen(size, kernel, stride, pad)
+            for size, kernel, stride, pad in zip(
+                shape[-2:], weight.shape[-2:], self.stride, self.padding, strict=True
             )
-        del self.weight
+        ]
+        if any(rims):
+            for axis, rim in zip((2, 3), rims, strict=True):
+                weight = weight.narrow(axis, rim, weight.shape[axis] - 2 * rim)
+            weight = weight.contiguous(memory_format=torch.channels_last)
+            self.packed_padding = [pad - rim for pad, rim in zip(self.padding, rims, strict=True)]
+            self.cropped_for = (shape[-2], shape[-1])
+        else:
+            del self.weight
+        self.packed = torch.ops.mkldnn._reorder_convolution_weight(
+            weight, self.packed_padding, self.stride, [1, 1], 1, shape
+        )
 
     def _plainly(self, x: Tensor) -> Tensor:
         if self.transposed:
@@ -112,12 +135,16 @@ class PackedDoubling(nn.Module):
         bias = weight.new_zeros(out) if conv.bias is None else conv.bias.detach()
         plain.bias = nn.Parameter(bias.repeat(4), requires_grad=False)
         self.conv = PackedConv(plain, dtype=dtype)
+        self.single: PackedConv | None = None
 
     def forward(self, x: Tensor, into: Tensor | None = None) -> Tensor:
         """Return the maps, N x out_channels x 2h x 2w; written to `into` where it is given."""
         count, _, height, width = x.shape
-        quarters = self.conv(x)  # N x (row, column, C) x (h+1) x (w+1)
         channels = self.channels
+        if single := self._for_one_position(x):
+            quarters, apart = single(x), 0  # N x (row, column, C) x 1 x 1
+        else:
+            quarters, apart = self.conv(x), 1  # N x (row, column, C) x (h+1) x (w+1)
         if into is None:
             into = torch.empty(
                 (count, channels, 2 * height, 2 * width),
@@ -125,9 +152,10 @@ class PackedDoubling(nn.Module):
                 device=x.device,
                 memory_format=torch.channels_last,
             )
-        # Pixel (2y + e, 2x + f) is quarter (e, f) at (y + e, x + f): one copy between two views.
+        # Pixel (2y + e, 2x + f) is quarter (e, f) at (y + e, x + f), of one position at (0, 0): one
+        # copy between two views.
         one, channel, row, column = quarters.stride()
-        quarter = (row + 2 * channels * channel, column + channels * channel)
+        quarter = (apart * row + 2 * channels * channel, apart * column + channels * channel)
         ours = (one, row, quarter[0], column, quarter[1], channel)
         one, channel, row, column = into.stride()
         theirs = (one, 2 * row, row, 2 * column, column, channel)
@@ -136,6 +164,29 @@ class PackedDoubling(nn.Module):
             quarters.as_strided(shape, ours, quarters.storage_offset())
         )
         return into
+
+    def _for_one_position(self, x: Tensor) -> PackedConv | None:
+        """Return the convolution for maps of 1 x 1, where each quarter sees one weight of four."""
+        if x.shape[-2:] != (1, 1) or (self.single is None and self.conv.packed is not None):
+            return None
+        if self.single is None:
+            out, into = self.channels, x.shape[1]
+            parts = self.conv.weight.permute(0, 2, 3, 1).reshape(2, 2, out, 2, 2, into)
+            plain = nn.Conv2d(into, 4 * out, 1, device="meta")
+            seen = torch.stack([parts[e, f, :, 1 - e, 1 - f] for e in (0, 1) for f in (0, 1)])
+            plain.weight = nn.Parameter(seen.reshape(4 * out, into, 1, 1), requires_grad=False)
+            plain.bias = nn.Parameter(self.conv.bias, requires_grad=False)
+            self.single = PackedConv(plain, dtype=self.conv.weight.dtype)
+            self.single.after = self.conv.after
+        return self.single
+
+
+def unseen(size: int, kernel: int, stride: int, pad: int) -> int:
+    """Return how many of a kernel's places at either end meet only padding, on `size` positions."""
+    last = (size + 2 * pad - kernel) // stride * stride
+    before = max(0, pad - last)
+    after = max(0, kernel - (size + pad))
+    return min(before, after)
 
 
 def packed(conv: nn.Conv2d | nn.ConvTranspose2d, *, dtype: torch.dtype) -> nn.Module:

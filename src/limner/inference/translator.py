@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -148,12 +150,7 @@ class Translator:
         padded = padded.to(self._like)
         inputs = self._told(padded, source, instance, style, code, multiple)
         settings = self.config.inference
-        with (
-            as_for_pictures(
-                self.generator, statistics=settings.statistics, dropout=settings.dropout
-            ) as network,
-            torch.random.fork_rng(enabled=settings.dropout),
-        ):
+        with self._at_work() as network, torch.random.fork_rng(enabled=settings.dropout):
             pictures = []
             size = 1 if self.alone else len(padded)
             for parts in zip(*(given.split(size) for given in inputs), strict=True):
@@ -171,6 +168,19 @@ class Translator:
         instance = None if instance is None else instance[None]
         picture = self(sample["source"][None], instance, style=style)
         return picture[0].float().cpu()
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[nn.Module]:
+        """Put the generator into the mode for pictures; other back ends are built for it."""
+        if self.backend != "eager":
+            with torch.inference_mode():
+                yield self.generator
+            return
+        settings = self.config.inference
+        with as_for_pictures(
+            self.generator, statistics=settings.statistics, dropout=settings.dropout
+        ) as network:
+            yield network
 
     def _told(
         self,
