@@ -97,3 +97,48 @@ def test_bfloat16_gives_what_the_convolution_gives_within_its_precision(kind):
     assert [value.dtype for value in found] == [value.dtype for value in wanted]
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one.float(), other.float(), rtol=0.03, atol=0.03)
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_large_maps_are_channels_last_in_training_alone(kind):
+    """Light weights always, heavy ones under autocast; without gradients nothing is rearranged."""
+    side = 64 if kind == "conv" else 32  # 1,024 positions
+    image = torch.randn(1, 64, side, side)
+    light, heavy = (
+        PAIRS[kind][0](64, 128 * times, 4, stride=2, padding=1, bias=False) for times in (1, 8)
+    )
+    assert light.weight.numel() <= lowered.LIGHT < heavy.weight.numel()
+
+    def is_last(layer: nn.Module) -> bool:
+        made = layer(image)
+        assert made.is_contiguous() != made.is_contiguous(memory_format=torch.channels_last)
+        return not made.is_contiguous()
+
+    assert light(torch.randn(1, 64, 2, 2)).is_contiguous()  # a matrix product
+    assert is_last(light)
+    assert not is_last(heavy)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert is_last(light)
+        assert is_last(heavy)
+    with torch.no_grad():
+        assert not is_last(light)
+
+
+def test_a_joined_maps_gradient_lies_as_the_norms_before_it_want_it():
+    """A slice of each pixel would send batch norm's backward pass over memory in steps."""
+    last = torch.channels_last
+    skip, hidden = (
+        torch.randn(2, channels, 4, 5).contiguous(memory_format=last).requires_grad_()
+        for channels in (3, 2)
+    )
+    found = []
+    behind = hidden * 2
+    made = lowered.concatenated(skip, behind)
+    behind.register_hook(found.append)  # after its own hook, as the operation before sees it
+    assert torch.equal(made, torch.cat([skip, behind], dim=1))
+    weighing = torch.randn_like(made)
+    (made * weighing).sum().backward()
+    assert torch.equal(found[0], weighing[:, 3:])
+    assert not weighing[:, 3:].is_contiguous(memory_format=last)
+    assert found[0].is_contiguous(memory_format=last)
+    assert torch.equal(skip.grad, weighing[:, :3])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from limner.errors import ConfigError, DataError, unknown_name
 from limner.networks.layers import check_image, conv_bias, dropout_layer, norm_layer
-from limner.networks.lowered import Conv2d, ConvTranspose2d
+from limner.networks.lowered import Conv2d, ConvTranspose2d, concatenated
 
 DEEPEST = 8
 """Halvings of the published network; deeper ones bring parameters and nothing to see."""
@@ -29,7 +29,7 @@ class Join:
 
 
 JOINS: dict[str, Join] = {
-    "concat": Join(lambda skip, hidden: torch.cat([skip, hidden], dim=1), widening=2),
+    "concat": Join(concatenated, widening=2),
     "add": Join(torch.add, widening=1),
     "multiply": Join(torch.mul, widening=1),
 }
@@ -168,7 +168,7 @@ class UNet(nn.Module):
                 )
             )
         joined = JOINS[self.skips[0]].widening * widths[0]
-        last = nn.ConvTranspose2d(joined, out_channels, 4, stride=2, padding=1)
+        last = ConvTranspose2d(joined, out_channels, 4, stride=2, padding=1)
         rectified = nn.ReLU(inplace=True) if rectify_last_skip else nn.Identity()
         self.ups.append(nn.Sequential(OrderedDict(relu=rectified, conv=last)))
         self.before_last_join = nn.Identity() if rectify_last_skip else nn.ReLU(inplace=True)
