@@ -124,6 +124,21 @@ def test_large_maps_are_channels_last_in_training_alone(kind):
         assert not is_last(light)
 
 
+@pytest.mark.parametrize("kind", PAIRS)
+def test_gradients_lie_as_the_maps_that_they_belong_to(kind):
+    """Where the format changes, so does that of what comes back."""
+    layer = PAIRS[kind][0](4, 4, 4, stride=2, padding=1)
+    leaf = torch.randn(1, 4, 64, 64, requires_grad=True)
+    image, found = leaf * 2, []
+    made = layer(image)
+    assert not made.is_contiguous()
+    image.register_hook(found.append)
+    made.sum().backward()
+    assert found[0].is_contiguous()
+    (expected,) = torch.autograd.grad(PAIRS[kind][1].forward(layer, leaf).sum(), leaf)
+    torch.testing.assert_close(found[0], expected)
+
+
 def test_a_joined_maps_gradient_lies_as_the_norms_before_it_want_it():
     """A slice of each pixel would send batch norm's backward pass over memory in steps."""
     last = torch.channels_last

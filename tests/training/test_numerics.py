@@ -67,7 +67,7 @@ def test_a_deterministic_training_is_the_same_on_a_cpu(
 
     monkeypatch.setattr(limner.training.loop, "gan_step", watched)
     cache = tmp_path / "cache"
-    asked = ("training.deterministic=true", "training.capture=true")
+    asked = [f"training.{key}=true" for key in ("deterministic", "capture", "resident")]
     train(small(*settings), out=tmp_path / "plain", cache_folder=cache)
     train(small(*settings, *asked), out=tmp_path / "asked", cache_folder=cache)
     assert seen == [False] * 3 + [True] * 3
@@ -79,3 +79,4 @@ def test_a_deterministic_training_is_the_same_on_a_cpu(
             assert value == strict[key], key
     notes = [event["text"] for event in read_events(tmp_path / "asked") if event["event"] == "note"]
     assert any("training.capture is left out: steps are recorded on CUDA" in n for n in notes)
+    assert "training.resident is left out: this is cpu" in notes

@@ -64,6 +64,9 @@ class TrainingSettings(Section):
     trainings repeat to the last digit, with as many threads, in any case."""
     capture: bool = False
     """Record the step as one CUDA graph and replay it, where nothing but the pictures changes."""
+    resident: bool = False
+    """Keep the training images on the CUDA device, as far as a quarter of its free memory holds
+    them; draws are cut and mirrored there."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes that load data; 0 loads in the training process, fast enough once it is cached."""
     log_every: PositiveInt = 50

@@ -25,6 +25,7 @@ from limner.data.loader import collate, make_loader
 from limner.data.opening import decide_interpolation, open_dataset
 from limner.data.order import EpochBatches, batches_per_epoch
 from limner.data.pairs import Pair, images_in, natural
+from limner.data.resident import Residence, residence
 from limner.data.transforms import MODES, Draw, apply, central, draw
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "LabelMaps",
     "Pair",
     "PairedDataset",
+    "Residence",
     "Sample",
     "apply",
     "as_channels",
@@ -75,6 +77,7 @@ __all__ = [
     "read_label_pair",
     "read_labels",
     "read_pair",
+    "residence",
     "resize",
     "resized_ids",
     "scan",

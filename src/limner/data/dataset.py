@@ -18,6 +18,7 @@ from limner.data.decode import decode
 from limner.data.interpolation import checked_interpolation, resize
 from limner.data.labelmaps import LabelMaps, packed, read_label_pair, unpacked
 from limner.data.pairs import Half, Pair
+from limner.data.resident import Residence
 from limner.data.transforms import apply, central, checked_mode, draw, resized_to
 from limner.errors import ConfigError, DataError
 
@@ -52,7 +53,8 @@ class PairedDataset(Dataset):
 
     mode: a key of `transforms.MODES`. size, load_size: (height, width) in pixels. channels,
     interpolation: for source and target. cache: made by `planned_cache`, or None. labels: how
-    label maps are read; None where sources are pictures.
+    label maps are read; None where sources are pictures. With a `residence`, which is set after
+    the data set is made, tensors are on its device.
 
     Raises `ConfigError` for settings that clash, and `DataError`, naming the file, for an image
     that turns out damaged.
@@ -87,6 +89,7 @@ class PairedDataset(Dataset):
         self.seed = seed
         self.augment = augment
         self.labels = labels
+        self.residence: Residence | None = None
         # Channels of the stack that is cached and drawn from: the fields, joined.
         self._fields = list(channels)
         if labels is not None:
@@ -100,7 +103,8 @@ class PairedDataset(Dataset):
 
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        stack = self.prepared(index)
+        home = self.residence
+        stack = self.prepared(index) if home is None else home.stack(index, self.prepared)
         height, width = stack.shape[-2:]
         size = self.size if self.mode.crop else (height, width)
         try:

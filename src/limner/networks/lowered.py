@@ -40,7 +40,13 @@ def _arranged(image: Tensor, weight: Tensor) -> Tensor:
         return image
     if not rounds and weight.numel() > LIGHT:
         return image
+    if image.requires_grad and image.is_contiguous():
+        image.register_hook(_contiguous)
     return image.contiguous(memory_format=torch.channels_last)
+
+
+def _contiguous(slope: Tensor | None) -> Tensor | None:
+    return None if slope is None else slope.contiguous()
 
 
 def _product(one: Tensor, other: Tensor, positions: int) -> Tensor:

@@ -71,7 +71,7 @@ class TrainingData:
                 world_size=self.world_size,
                 shuffle=True,
                 drop_last=True,
-                pin_memory=torch.cuda.is_available(),
+                pin_memory=torch.cuda.is_available() and self.train.residence is None,
             )
         )
 

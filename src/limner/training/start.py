@@ -10,6 +10,7 @@ import torch
 
 from limner import __version__, memory
 from limner.config import Config
+from limner.data import residence
 from limner.errors import ConfigError, TrainingError
 from limner.networks import count_parameters
 from limner.objective import Objective, make_perceptual
@@ -106,6 +107,13 @@ def train(
             loop.turns = CapturedTurns()
         else:
             events.emit("note", text=f"training.capture is left out: {reason}")
+    if config.training.resident:
+        if fabric.device.type != "cuda":
+            events.emit("note", text=f"training.resident is left out: this is {fabric.device.type}")
+        elif config.training.workers:
+            events.emit("note", text="training.resident is left out: it wants training.workers=0")
+        else:
+            data.train.residence = residence(fabric.device)
     try:
         with memory.kept(), numerics(deterministic=config.training.deterministic):
             loop.run()
