@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 from limner.config import ObjectiveSettings, with_overrides
 from limner.errors import ConfigError, WeightsError
 from limner.losses import GAN_LOSSES
+from limner.networks import make_discriminator
 from limner.networks.vgg import VGGFeatures, imagenet_normalised
 from limner.objective import INPUTS, Objective, Perceptual, make_perceptual
 from limner.presets import preset
@@ -44,6 +46,43 @@ def test_scales_are_averaged_as_spade_or_summed_as_pix2pixhd(gan: str) -> None:
     logits = judge(torch.cat([source, fake], dim=1))
     expected = sum(GAN_LOSSES[gan].g(scale[-1]) for scale in logits) / 2
     torch.testing.assert_close(values["mean"][3], expected)
+
+
+JUDGES = {
+    "instance": (lambda: make_discriminator("patch", in_channels=6, norm="instance", layers=1), 1),
+    "none": (lambda: make_discriminator("pixel", in_channels=6, norm="none"), 1),
+    "scales": (lambda: make_discriminator("multiscale", in_channels=6, width=4), 1),
+    "batch": (lambda: make_discriminator("patch", in_channels=6, norm="batch", layers=1), 2),
+    "spectral": (
+        lambda: make_discriminator("multiscale", in_channels=6, width=4, spectral=True),
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", JUDGES)
+def test_real_and_fake_are_judged_at_once_where_that_changes_nothing(kind: str) -> None:
+    """Losses, gradients and running statistics are those of two passes, the fake one first."""
+    build, passes = JUDGES[kind]
+    torch.manual_seed(0)
+    network = build().double()
+    other = copy.deepcopy(network)
+    source, target, fake = (image(seed, side=32).double() for seed in (0, 1, 2))
+    seen: list[int] = []
+    network.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
+    objective = Objective(ObjectiveSettings())
+    total, terms = objective.discriminator(network, source, target, fake)
+    total.backward()
+    assert seen == ([4] if passes == 1 else [2, 2])
+    # A plain function cannot be looked into, so it is called twice.
+    expected, others = objective.discriminator(other.forward, source, target, fake)
+    expected.backward()
+    torch.testing.assert_close(terms, others)
+    for one, two in zip(network.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, two.grad)
+    for one, two in zip(network.buffers(), other.buffers(), strict=True):
+        torch.testing.assert_close(one, two)
+    assert terms["real"].item() != terms["fake"].item()
 
 
 def test_hinge_is_spades_form_of_it() -> None:

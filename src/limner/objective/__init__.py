@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from limner.config import ObjectiveSettings
 from limner.errors import ConfigError
@@ -20,6 +20,7 @@ from limner.losses import (
     l2,
     r1,
 )
+from limner.networks.spectral import SpectralConv2d
 from limner.objective.augment import AUGMENTATIONS, Drawn, draw
 from limner.objective.perceptual import INPUTS, Perceptual, make_perceptual
 
@@ -93,10 +94,7 @@ class Objective:
         drawn_fake, drawn_real = self._drawn(len(fake)), self._drawn(len(target))
         seen_fake = self._seen(source, fake, drawn_fake, conditional=conditional)
         seen_real = self._seen(source, target, drawn_real, conditional=conditional)
-        # The fake pass comes first, as in the reference: with batch norm the order decides
-        # the running statistics.
-        fake_logits = _logits(network(seen_fake))
-        real_logits = _logits(network(seen_real))
+        fake_logits, real_logits = _judged(network, seen_fake, seen_real)
         real = [loss.d_real(scale, settings.real_label) for scale in real_logits]
         terms = {
             "real": self._over_scales(real),
@@ -186,6 +184,25 @@ class Objective:
             terms["kl"] = kl_divergence(*style)
             total = total + settings.kl * terms["kl"]
         return total, {**terms, "total": total}
+
+
+ENTANGLING = (nn.modules.batchnorm._BatchNorm, SpectralConv2d)
+"""Layers in which pictures of a batch see each other, or that count how often they are used."""
+
+
+def _judged(
+    network: Discriminator, fake: Tensor, real: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the logits of both, of one pass where the network sees each picture by itself.
+
+    Otherwise the fake pass comes first, as in the reference: with batch norm the order decides the
+    running statistics.
+    """
+    layers = network.modules() if isinstance(network, nn.Module) else [None]
+    if any(layer is None or isinstance(layer, ENTANGLING) for layer in layers):
+        return _logits(network(fake)), _logits(network(real))
+    both = [logits.chunk(2) for logits in _logits(network(torch.cat([fake, real])))]
+    return [fake for fake, _ in both], [real for _, real in both]
 
 
 def _logits(scales: Sequence[Sequence[Tensor]]) -> list[Tensor]:
