@@ -52,7 +52,11 @@ JUDGES = {
     "instance": (lambda: make_discriminator("patch", in_channels=6, norm="instance", layers=1), 1),
     "none": (lambda: make_discriminator("pixel", in_channels=6, norm="none"), 1),
     "scales": (lambda: make_discriminator("multiscale", in_channels=6, width=4), 1),
-    "batch": (lambda: make_discriminator("patch", in_channels=6, norm="batch", layers=1), 2),
+    "batch": (lambda: make_discriminator("patch", in_channels=6, norm="batch", layers=1), 1),
+    "sync-batch": (
+        lambda: make_discriminator("patch", in_channels=6, norm="sync-batch", layers=1),
+        2,
+    ),
     "spectral": (
         lambda: make_discriminator("multiscale", in_channels=6, width=4, spectral=True),
         2,

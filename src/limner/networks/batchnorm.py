@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -31,6 +33,37 @@ def _summed(value: Tensor) -> Tensor:
     total = _SumOverProcesses.apply(value)
     assert isinstance(total, Tensor)
     return total
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch norm (Ioffe and Szegedy 2015) of several batches in one pass, where `parts` is above 1.
+
+    In training the input's samples are that many batches of one size, one behind the other: each
+    has its own statistics, and moves the running ones in its turn, as in passes of their own.
+    """
+
+    parts = 1
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise N x C x H x W."""
+        if self.parts == 1 or not self.training:
+            return super().forward(input)
+        return torch.cat(
+            [super(BatchNorm2d, self).forward(part) for part in input.chunk(self.parts)]
+        )
+
+
+@contextlib.contextmanager
+def in_parts(network: nn.Module, parts: int) -> Iterator[None]:
+    """Let the batch norms of `network` take their input for so many batches."""
+    norms = [module for module in network.modules() if isinstance(module, BatchNorm2d)]
+    for norm in norms:
+        norm.parts = parts
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.parts = 1
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):

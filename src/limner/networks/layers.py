@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from limner.errors import DataError, unknown_name
-from limner.networks.batchnorm import SyncBatchNorm2d
+from limner.networks.batchnorm import BatchNorm2d, SyncBatchNorm2d
 from limner.networks.spectral import SpectralConv2d
 
 
@@ -29,7 +29,7 @@ def _group_norm(channels: int) -> nn.Module:
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     # Ioffe and Szegedy 2015: scale, shift and running statistics.
-    "batch": nn.BatchNorm2d,
+    "batch": BatchNorm2d,
     # The same, with the statistics of all processes' batches.
     "sync-batch": SyncBatchNorm2d,
     # Ulyanov et al. 2016, without scale, shift or statistics: the form of the pix2pix family.

@@ -1,9 +1,10 @@
-"""Convolutions that become matrix products where few positions meet many weights.
+"""Convolutions as a training on a CPU wants them: as matrix products, or channels last.
 
 Deep in a U-Net a picture has shrunk to 8 x 8, 4 x 4, 1 x 1 positions while a layer has millions of
 weights. There the CPU's convolution kernels spend their time on arranging the weights, above all
 in the backward pass; a matrix product takes the weights as they lie. Measured in
-docs/performance.md: at batch 1 they take a half to a third of the time.
+docs/performance.md: at batch 1 they take a half to a third of the time. Further out it is the maps
+that the kernels would arrange at each call, so there they are channels last throughout.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from limner.losses import (
     l2,
     r1,
 )
+from limner.networks.batchnorm import BatchNorm2d, in_parts
 from limner.networks.spectral import SpectralConv2d
 from limner.objective.augment import AUGMENTATIONS, Drawn, draw
 from limner.objective.perceptual import INPUTS, Perceptual, make_perceptual
@@ -186,23 +187,31 @@ class Objective:
         return total, {**terms, "total": total}
 
 
-ENTANGLING = (nn.modules.batchnorm._BatchNorm, SpectralConv2d)
-"""Layers in which pictures of a batch see each other, or that count how often they are used."""
-
-
 def _judged(
     network: Discriminator, fake: Tensor, real: Tensor
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the logits of both, of one pass where the network sees each picture by itself.
+    """Return the logits of both, from one pass where that gives what two would.
 
-    Otherwise the fake pass comes first, as in the reference: with batch norm the order decides the
-    running statistics.
+    The fake pictures come first, as in the reference: with batch norm the order decides the running
+    statistics.
     """
-    layers = network.modules() if isinstance(network, nn.Module) else [None]
-    if any(layer is None or isinstance(layer, ENTANGLING) for layer in layers):
+    if not isinstance(network, nn.Module) or not all(map(_takes_parts, network.modules())):
         return _logits(network(fake)), _logits(network(real))
-    both = [logits.chunk(2) for logits in _logits(network(torch.cat([fake, real])))]
+    with in_parts(network, 2):
+        both = [logits.chunk(2) for logits in _logits(network(torch.cat([fake, real])))]
     return [fake for fake, _ in both], [real for _, real in both]
+
+
+def _takes_parts(layer: nn.Module) -> bool:
+    """Whether a layer does to two batches at once what it does to one after the other.
+
+    Other batch norms would mix their statistics; a spectral norm's power iteration takes one step
+    a pass.
+    """
+    mixes = isinstance(layer, nn.modules.batchnorm._BatchNorm) and not isinstance(
+        layer, BatchNorm2d
+    )
+    return not mixes and not isinstance(layer, SpectralConv2d)
 
 
 def _logits(scales: Sequence[Sequence[Tensor]]) -> list[Tensor]:
