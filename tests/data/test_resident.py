@@ -38,7 +38,7 @@ def test_batches_are_the_same_and_images_read_once_if_they_fit(
 
     decoded = PairedDataset._decoded
     monkeypatch.setattr(PairedDataset, "_decoded", counted)
-    dataset.residence = Residence(torch.device("cpu"), fitting * STACK + STACK - 1)
+    dataset.residence = Residence(torch.device("cpu"), fitting * STACK)
     found = batches(dataset)
     assert len(found) == len(expected) == 8
     for one, other in zip(found, expected, strict=True):

@@ -87,6 +87,9 @@ def test_real_and_fake_are_judged_at_once_where_that_changes_nothing(kind: str) 
     for one, two in zip(network.buffers(), other.buffers(), strict=True):
         torch.testing.assert_close(one, two)
     assert terms["real"].item() != terms["fake"].item()
+    with torch.no_grad():  # afterwards a batch is one again
+        one, two = (judged(torch.cat([source, fake], 1)) for judged in (network, other))
+    torch.testing.assert_close(one, two)
 
 
 def test_hinge_is_spades_form_of_it() -> None:

@@ -12,7 +12,15 @@ from typing import Any
 import torch
 
 from limner.config import Config, LabelSettings, with_overrides
-from limner.data import Pair, PairedDataset, derive_labels, make_loader, read_description, splits
+from limner.data import (
+    Pair,
+    PairedDataset,
+    derive_labels,
+    make_loader,
+    read_description,
+    residence,
+    splits,
+)
 from limner.errors import DataError
 from limner.inference import default_cache_folder, open_pairs
 from limner.training.resolving import resolved
@@ -122,6 +130,16 @@ def open_training_data(
         notes.append(f"nothing is validated: {root} has no split {wanted!r} (validation.split)")
     samples = validation or open_pairs(config, root, "train", cache_folder=cache, beside=[train])
     return TrainingData(config, train, samples, validation, rank, world_size, tuple(notes))
+
+
+def keep_resident(data: TrainingData, device: torch.device) -> str | None:
+    """Let the training images stay on a CUDA device; return why they cannot, or nothing."""
+    if device.type != "cuda":
+        return f"images stay on a CUDA device, and this is {device.type}"
+    if data.config.training.workers:
+        return "workers cannot hand over what lies on a device: set training.workers=0"
+    data.train.residence = residence(device)
+    return None
 
 
 def _with_labels(

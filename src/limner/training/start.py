@@ -10,7 +10,6 @@ import torch
 
 from limner import __version__, memory
 from limner.config import Config
-from limner.data import residence
 from limner.errors import ConfigError, TrainingError
 from limner.networks import count_parameters
 from limner.objective import Objective, make_perceptual
@@ -18,7 +17,7 @@ from limner.training.callbacks import Samples, Validation, segmentation_of
 from limner.training.captured import CapturedTurns, why_not
 from limner.training.checkpoint import load_checkpoint, newest
 from limner.training.coarse_to_fine import check_start, start_from_run
-from limner.training.datasets import TrainingData, open_training_data
+from limner.training.datasets import TrainingData, keep_resident, open_training_data
 from limner.training.events import Events, JsonLog, Progress, TensorBoardLog, forget_after
 from limner.training.loop import Loop
 from limner.training.numerics import numerics
@@ -107,13 +106,8 @@ def train(
             loop.turns = CapturedTurns()
         else:
             events.emit("note", text=f"training.capture is left out: {reason}")
-    if config.training.resident:
-        if fabric.device.type != "cuda":
-            events.emit("note", text=f"training.resident is left out: this is {fabric.device.type}")
-        elif config.training.workers:
-            events.emit("note", text="training.resident is left out: it wants training.workers=0")
-        else:
-            data.train.residence = residence(fabric.device)
+    if config.training.resident and (reason := keep_resident(data, fabric.device)):
+        events.emit("note", text=f"training.resident is left out: {reason}")
     try:
         with memory.kept(), numerics(deterministic=config.training.deterministic):
             loop.run()
