@@ -132,7 +132,9 @@ def test_packed_convolutions_are_the_plain_ones(
 
 
 @pytest.mark.parametrize("onednn", [True, False])
-@pytest.mark.parametrize("sizes", [[(2, 2), (4, 6), (2, 2)], [(4, 4), (2, 2)], [(2, 4), (2, 2)]])
+@pytest.mark.parametrize(
+    "sizes", [[(2, 2), (4, 6), (2, 2), (4, 6)], [(4, 4), (2, 2)], [(2, 4), (2, 2)]]
+)
 def test_kernels_that_see_padding_are_cropped_for_that_size_alone(
     sizes: list[tuple[int, int]], onednn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,7 +162,7 @@ def test_how_much_of_a_kernel_sees_padding_alone() -> None:
         seen = torch.autograd.grad(conv(torch.ones(1, 1, size, size)).sum(), conv.weight)[0]
         rows = (seen[0, 0].sum(1) > 0).tolist()
         rims = min(rows.index(True), rows[::-1].index(True))
-        assert unseen(size, kernel, stride, pad) == rims
+        assert unseen(size, kernel, pad) == rims
 
 
 def run_config(*overrides: str) -> Config:
@@ -220,6 +222,16 @@ def test_pictures_share_a_batch_where_they_cannot_see_each_other() -> None:
     assert make("eager", "inference.statistics=batch").alone
     assert not make("folded", "inference.statistics=batch").alone
     assert make("folded", "inference.dropout=true").alone
+
+
+@pytest.mark.parametrize("backend", ["eager", "folded"])
+def test_pictures_are_made_without_a_graph(backend: str) -> None:
+    translator, modes = make(backend), []
+    translator.generator.register_forward_pre_hook(
+        lambda module, given: modes.append(torch.is_inference_mode_enabled())
+    )
+    translator(noise(1, 3, 64, 64))
+    assert modes == [True]
 
 
 def test_a_translator_does_not_follow_a_generator_in_training() -> None:

@@ -84,10 +84,8 @@ class PackedConv(nn.Module):
             return
         weight, self.packed_padding, self.cropped_for = self.weight, self.padding, None
         rims = [
-            unseen(size, kernel, stride, pad)
-            for size, kernel, stride, pad in zip(
-                shape[-2:], weight.shape[-2:], self.stride, self.padding, strict=True
-            )
+            unseen(size, kernel, pad)
+            for size, kernel, pad in zip(shape[-2:], weight.shape[-2:], self.padding, strict=True)
         ]
         if any(rims):
             for axis, rim in zip((2, 3), rims, strict=True):
@@ -181,12 +179,13 @@ class PackedDoubling(nn.Module):
         return self.single
 
 
-def unseen(size: int, kernel: int, stride: int, pad: int) -> int:
-    """Return how many of a kernel's places at either end meet only padding, on `size` positions."""
-    last = (size + 2 * pad - kernel) // stride * stride
-    before = max(0, pad - last)
-    after = max(0, kernel - (size + pad))
-    return min(before, after)
+def unseen(size: int, kernel: int, pad: int) -> int:
+    """Return how many of a kernel's places at either end meet only padding, on `size` positions.
+
+    At the far end those that lie behind the image even at the first position; there are never
+    fewer at the near end, where the last position is as far from the padding's end or farther.
+    """
+    return max(0, kernel - size - pad)
 
 
 def packed(conv: nn.Conv2d | nn.ConvTranspose2d, *, dtype: torch.dtype) -> nn.Module:
