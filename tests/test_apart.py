@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from functools import partial
 
@@ -17,6 +18,7 @@ def sleeping(seconds: float) -> Calls:
     return {
         "sleep": partial(time.sleep, seconds),
         "process": os.getpid,
+        "interrupts": partial(signal.getsignal, signal.SIGINT),
         "threads": torch.get_num_threads,
         "tensor": partial(torch.arange, 3),
     }
@@ -42,6 +44,8 @@ def test_calls_are_made_and_timed_in_another_process() -> None:
         assert all(value >= 0.01 for value in seconds["one"])
         assert all(value >= 0.03 for value in seconds["other"])
         process = one.result("process")
+        assert one.result("interrupts") == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGINT) != signal.SIG_IGN
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
 

@@ -7,11 +7,13 @@ have taught glibc to keep what is freed.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import signal
+import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
@@ -42,7 +44,8 @@ class Apart:
         self._ours, theirs = context.Pipe()
         given = (theirs, build, torch.get_num_threads())
         self._process = context.Process(target=_serve, args=given, daemon=True)
-        self._process.start()
+        with _interrupts_ignored():
+            self._process.start()
         theirs.close()
 
     def build(self) -> float:
@@ -89,6 +92,22 @@ class Apart:
         self._process.join()
 
 
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Let a process that starts now ignore Ctrl-C from its first import on.
+
+    Whoever asks is the one to be interrupted, and ends it. Only the main thread can say so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def turns_apart(subjects: dict[str, Apart], name: str, *, rounds: int) -> dict[str, list[float]]:
     """Time the call `name` of each subject in turn; seconds a call, one figure a round."""
 
@@ -100,7 +119,6 @@ def turns_apart(subjects: dict[str, Apart], name: str, *, rounds: int) -> dict[s
 
 
 def _serve(theirs: Connection, build: Callable[[], Calls], threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever asks is the one to be interrupted
     torch.set_num_threads(threads)
     calls: Calls = {}
     while True:

@@ -35,21 +35,14 @@ def busy_fraction(seconds: float = 2.0) -> float:
 
 
 def interleaved(
-    subjects: dict[str, Callable[[], object]],
-    *,
-    rounds: int,
-    warm: int,
-    calls: int = 1,
-    settle: int = 0,
+    subjects: dict[str, Callable[[], object]], *, rounds: int, warm: int
 ) -> dict[str, list[float]]:
-    """Time each subject in turn, round after round, so that all see the same machine.
+    """Time a call of each subject in turn, round after round, so that all see the same machine.
 
     Args:
         subjects: what to call, by name.
-        rounds, calls: turns of each, and calls a turn.
+        rounds: calls of each.
         warm: calls before the first turn, not timed.
-        settle: calls at the beginning of each turn, not timed: with none, a subject that is called
-            again and again in earnest finds the caches filled by the one before it.
 
     Returns:
         Seconds a call, one figure a round, by subject.
@@ -57,19 +50,13 @@ def interleaved(
     for subject in subjects.values():
         for _ in range(warm):
             subject()
-    return by_turns(
-        subjects, lambda subject: timed(subject, settle=settle, calls=calls), rounds=rounds
-    )
 
+    def turn(subject: Callable[[], object]) -> float:
+        begun = time.perf_counter()
+        subject()
+        return time.perf_counter() - begun
 
-def timed(call: Callable[[], object], *, settle: int, calls: int) -> float:
-    """Return the seconds of a call: the mean of `calls` after `settle` that are not timed."""
-    for _ in range(settle):
-        call()
-    begun = time.perf_counter()
-    for _ in range(calls):
-        call()
-    return (time.perf_counter() - begun) / calls
+    return by_turns(subjects, turn, rounds=rounds)
 
 
 def lasting(call: Callable[[], object], *, seconds: float) -> float:

@@ -74,7 +74,7 @@ def concatenated(skip: Tensor, hidden: Tensor) -> Tensor:
     """Return the maps beside each other, N x C x H x W and N x D x H x W as N x (C + D) x H x W.
 
     Channels last, the gradient of `hidden` would be a slice of each pixel, over which batch norm's
-    backward pass takes ten times as long: it is written to memory of its own.
+    backward pass takes many times as long: it is written to memory of its own.
     """
     last = torch.channels_last
     on_cpu = hidden.device.type == "cpu"
