@@ -9,7 +9,7 @@ import limner
 
 # From the ground up; modules of one row do not import each other.
 ROWS = [
-    {"errors", "files", "memory", "timing"},
+    {"errors", "files", "memory", "settings", "timing"},
     {"apart"},
     {"networks", "losses", "data", "schedules", "weighting", "config"},
     {"inference", "objective", "presets"},

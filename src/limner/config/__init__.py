@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError, model_validator
 
-from limner.config.base import Section
+from limner.settings import Section
 from limner.config.data import DataSettings, LabelSettings
 from limner.config.networks import (
     DiscriminatorSettings,
@@ -26,7 +27,7 @@ from limner.config.networks import (
     UNetSettings,
 )
 from limner.config.objective import ObjectiveSettings
-from limner.config.overrides import Known, apply_overrides, explain, known_keys
+from limner.config.overrides import Known, explain, known_keys, parse_overrides, placed
 from limner.config.together import (
     check_coarse_to_fine,
     check_features,
@@ -61,7 +62,9 @@ __all__ = [
     "ValidationSettings",
     "differences",
     "documented_keys",
+    "parse_overrides",
     "read_config",
+    "replace",
     "to_yaml",
     "with_overrides",
 ]
@@ -181,19 +184,26 @@ def _validated(settings: dict[str, Any], *, origin: str) -> Config:
         raise ConfigError(explain(error, known_keys(Config), origin=origin)) from None
 
 
-def with_overrides(config: Config, overrides: list[str] | tuple[str, ...]) -> Config:
-    """Return `config` with `key=value` overrides applied, validated again.
+def replace(config: Config, changes: Mapping[str, object]) -> Config:
+    """Return `config` with the values of some keys replaced, validated again.
 
-    Keys are dotted paths (`training.lr`, `discriminators.0.width`), values YAML. Changing the name
-    of a network gives it that network's own defaults.
+    Args:
+        config: the settings to begin from; they stay as they are.
+        changes: dotted keys (`training.lr`, `discriminators.0.width`) and their new values, in
+            order. Changing the name of a network gives it that network's own defaults.
 
     Raises:
         ConfigError: an unknown key (with the nearest known one), a wrong value, a contradiction.
     """
-    if not overrides:
+    if not changes:
         return config
-    settings = apply_overrides(config.model_dump(mode="json"), overrides, known_keys(Config))
-    return _validated(settings, origin="--set")
+    settings = placed(config.model_dump(mode="json"), changes, known_keys(Config))
+    return _validated(settings, origin="the settings")
+
+
+def with_overrides(config: Config, overrides: Iterable[str]) -> Config:
+    """Return `config` with `key=value` texts applied; goes as soon as nobody calls it."""
+    return replace(config, parse_overrides(overrides))
 
 
 def to_yaml(config: Config) -> str:

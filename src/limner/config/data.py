@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from limner.config.base import Channels, PositiveInt, Section, Size, both
+from limner.settings import Channels, PositiveInt, Section, Size, both
 from limner.errors import ConfigError
 
 Interpolation = Literal["auto", "nearest", "bilinear", "bicubic", "lanczos"]

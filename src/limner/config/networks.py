@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from limner.config.base import Fraction, Gain, Init, Norm, Optimizer, PositiveInt, Rate, Section
+from limner.settings import Fraction, Gain, Init, Norm, Optimizer, PositiveInt, Rate, Section
 from limner.config.pix2pixhd import (
     FeatureEncoderSettings,
     MultiscaleSettings,

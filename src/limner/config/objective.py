@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from limner.config.base import Fraction, PositiveInt, Section, Weight
+from limner.settings import Fraction, PositiveInt, Section, Weight
 
 Augmentation = Literal["colour", "translation", "cutout"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -63,23 +63,39 @@ def _nearest(key: str, known: dict[str, Known]) -> str:
     return f"did you mean {near[0]}?" if near else "`limner presets --keys` lists all"
 
 
-def apply_overrides(
-    settings: dict[str, Any], overrides: list[str] | tuple[str, ...], known: dict[str, Known]
-) -> dict[str, Any]:
-    """Return plain settings with each `key=value` applied in order."""
+def parse_overrides(overrides: Iterable[str]) -> dict[str, object]:
+    """Return the changes that texts `key=value` (of `--set`) ask for; values are YAML.
+
+    Raises:
+        ConfigError: a text has no equals sign, or its value is not readable.
+    """
+    changes: dict[str, object] = {}
     for override in overrides:
         key, sign, text = override.partition("=")
-        key = key.strip()
         if not sign:
             raise ConfigError(f"--set {override}: write it as key=value")
-        if _pattern(key) not in known:
-            raise ConfigError(f"unknown key {key!r} in --set: {_nearest(key, known)}")
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError:
             raise ConfigError(f"--set {override}: the value is not readable as YAML") from None
         if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
             value = float(value)  # YAML 1.1 takes 2e-4 for a word
+        changes.pop(key.strip(), None)  # the last one counts, and in its place
+        changes[key.strip()] = value
+    return changes
+
+
+def placed(
+    settings: dict[str, Any], changes: Mapping[str, object], known: dict[str, Known]
+) -> dict[str, Any]:
+    """Return plain settings with the value of each dotted key put in its place, in order.
+
+    Raises:
+        ConfigError: a key is unknown, or counts further than its list goes.
+    """
+    for key, value in changes.items():
+        if _pattern(key) not in known:
+            raise ConfigError(f"unknown key {key!r}: {_nearest(key, known)}")
         _place(settings, key.split("."), value, key=key)
     return settings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from limner.config.base import Gain, Init, Norm, Optimizer, PositiveInt, Rate, Section
+from limner.settings import Gain, Init, Norm, Optimizer, PositiveInt, Rate, Section
 
 
 class Pix2PixHDSettings(Section):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from limner.config.base import Gain, Init, Norm, PositiveInt, Section, Size
+from limner.settings import Gain, Init, Norm, PositiveInt, Section, Size
 
 UPSAMPLINGS = {"normal": 5, "more": 6, "most": 7}
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from limner.config.base import Fraction, Optimizer, PositiveInt, Rate, Section, Weight
+from limner.settings import Fraction, Optimizer, PositiveInt, Rate, Section, Weight
 
 SEGMENTATION = ("pixel_accuracy", "class_accuracy", "class_iou", "frequency_weighted_iou")
 """The figures of the metric seg."""

@@ -1,4 +1,4 @@
-"""What the sections of a configuration share: strictness and the types of their keys.
+"""The frozen base of all sections of a configuration, and the types of their keys.
 
 The docstring under a key is its documentation; `limner presets --keys` prints it.
 """
