@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from limner.data import PairedDataset, decide_interpolation, find_pairs, make_loader, open_dataset
-from limner.data.cache import file_bytes
+from limner.data.dataset_cache import file_bytes
 from limner.errors import ConfigError, DataError
 
 

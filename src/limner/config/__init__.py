@@ -9,8 +9,6 @@ from typing import Any
 import yaml
 from pydantic import ValidationError, model_validator
 
-from limner.settings import Section
-from limner.config.data import DataSettings, LabelSettings
 from limner.config.networks import (
     DiscriminatorSettings,
     EncoderSettings,
@@ -40,7 +38,9 @@ from limner.config.training import (
     TrainingSettings,
     ValidationSettings,
 )
+from limner.data.settings import DataSettings, LabelSettings
 from limner.errors import ConfigError
+from limner.settings import Section
 
 __all__ = [
     "Config",

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from limner.settings import Fraction, Gain, Init, Norm, Optimizer, PositiveInt, Rate, Section
 from limner.config.pix2pixhd import (
     FeatureEncoderSettings,
     MultiscaleSettings,
@@ -14,6 +13,7 @@ from limner.config.pix2pixhd import (
     Pix2PixHDSettings,
 )
 from limner.config.spade import SPADEEncoderSettings, SPADESettings
+from limner.settings import Fraction, Gain, Init, Norm, Optimizer, PositiveInt, Rate, Section
 
 Join = Literal["concat", "add", "multiply"]
 

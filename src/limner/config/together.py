@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from limner.config.data import LabelSettings
 from limner.config.networks import EncoderSettings, GeneratorSettings
 from limner.config.objective import ObjectiveSettings
 from limner.config.pix2pixhd import FeatureEncoderSettings, Pix2PixHDLocalSettings
 from limner.config.spade import SPADEEncoderSettings
 from limner.config.training import TrainingSettings
+from limner.data.settings import LabelSettings
 
 
 def check_objective(

@@ -1,44 +1,72 @@
 """Paired images: found by layout, checked, decoded, resized, cached, drawn from and batched."""
 
-from limner.data.cache import Cache
-from limner.data.channels import as_channels, to_float
-from limner.data.checks import scan, validate
-from limner.data.dataset import PairedDataset, Sample, read_pair
-from limner.data.decode import EXTENSIONS, decode, header, probe
-from limner.data.description import Description, read_description
-from limner.data.expansion import boundaries, check_ids, expand, network_input
-from limner.data.interpolation import INTERPOLATIONS, looks_like_labels, resize
-from limner.data.labellayouts import instance_beside, only_label_maps
+from limner.data.dataset import PairedDataset, Residence, Sample, read_pair, residence
+from limner.data.dataset_cache import DatasetCache
+from limner.data.decode import EXTENSIONS, Header, decode, header, probe
+from limner.data.description import (
+    Description,
+    class_colours,
+    label_maps,
+    label_table,
+    read_description,
+)
 from limner.data.labelmaps import (
     LabelMaps,
+    boundaries,
+    check_ids,
     coloured,
+    expand,
+    network_input,
     read_instances,
     read_label_pair,
     read_labels,
     resized_ids,
 )
-from limner.data.labelscan import check_labels, scan_labels
-from limner.data.labelsettings import LabelFacts, derive_labels, known_table
-from limner.data.labeltables import class_colours, label_maps, label_table
-from limner.data.layouts import LAYOUTS, find_pairs, splits
-from limner.data.loader import collate, make_loader
-from limner.data.opening import decide_interpolation, open_dataset
-from limner.data.order import EpochBatches, batches_per_epoch
+from limner.data.labels import (
+    LabelFacts,
+    check_labels,
+    derive_labels,
+    known_table,
+    scan_labels,
+)
+from limner.data.layouts import (
+    LAYOUTS,
+    find_pairs,
+    instance_beside,
+    only_label_maps,
+    splits,
+)
+from limner.data.loader import EpochBatches, batches_per_epoch, collate, make_loader
+from limner.data.opening import decide_interpolation, open_dataset, scan, validate
 from limner.data.pairs import Pair, images_in, natural
-from limner.data.resident import Residence, residence
-from limner.data.transforms import MODES, Draw, apply, central, draw
+from limner.data.pixels import (
+    INTERPOLATIONS,
+    MODES,
+    Draw,
+    apply,
+    as_channels,
+    central,
+    draw,
+    looks_like_labels,
+    resize,
+    to_float,
+)
+from limner.data.settings import DataSettings, LabelSettings
 
 __all__ = [
     "EXTENSIONS",
     "INTERPOLATIONS",
     "LAYOUTS",
     "MODES",
-    "Cache",
+    "DataSettings",
+    "DatasetCache",
     "Description",
     "Draw",
     "EpochBatches",
+    "Header",
     "LabelFacts",
     "LabelMaps",
+    "LabelSettings",
     "Pair",
     "PairedDataset",
     "Residence",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
@@ -11,15 +12,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from limner.data.cache import Cache, file_bytes, file_name
-from limner.data.channels import as_channels, to_float, to_uint16
-from limner.data.checks import Fields, odd_width
-from limner.data.decode import decode
-from limner.data.interpolation import checked_interpolation, resize
+from limner.data.dataset_cache import DatasetCache, file_bytes, file_name
+from limner.data.decode import Header, decode
 from limner.data.labelmaps import LabelMaps, packed, read_label_pair, unpacked
-from limner.data.pairs import Half, Pair
-from limner.data.resident import Residence
-from limner.data.transforms import apply, central, checked_mode, draw, resized_to
+from limner.data.pairs import Half, Pair, odd_width
+from limner.data.pixels import (
+    apply,
+    as_channels,
+    central,
+    checked_interpolation,
+    checked_mode,
+    draw,
+    resize,
+    resized_to,
+    to_float,
+    to_uint16,
+)
 from limner.errors import ConfigError, DataError
 
 _DRAWS = 2  # sets the streams of the samples' draws apart from that of the order (order.py)
@@ -71,7 +79,7 @@ class PairedDataset(Dataset):
         channels: tuple[int, int],
         convert: bool,
         interpolation: tuple[str, str],
-        cache: Cache | None,
+        cache: DatasetCache | None,
         seed: int,
         augment: bool,
         labels: LabelMaps | None = None,
@@ -149,19 +157,21 @@ class PairedDataset(Dataset):
     def planned_cache(
         self,
         folder: Path,
-        fields: Sequence[Fields],
+        fields: Sequence[tuple[Header, Header]],
         *,
         limit_bytes: int,
         beside: Mapping[str, int] | None = None,
-    ) -> Cache:
-        """Return a cache that fits this data set; `fields` are the headers `checks.scan` read."""
+    ) -> DatasetCache:
+        """Return a cache that fits this data set; `fields` are the headers `scan` read."""
         names, sizes = [], []
         for pair, (source, target) in zip(self.pairs, fields, strict=True):
             names.append(file_name(self._files(pair), self._settings(pair.source_half)))
             height, width = self._resized or (source.height, source.width)
             bits = target.bits if self.labels else max(source.bits, target.bits)
             sizes.append(file_bytes((sum(self._fields), height, width), bits=bits))
-        return Cache(folder, limit_bytes=limit_bytes, names=names, sizes=sizes, beside=beside)
+        return DatasetCache(
+            folder, limit_bytes=limit_bytes, names=names, sizes=sizes, beside=beside
+        )
 
     def _files(self, pair: Pair) -> list[Path]:
         files = [pair.source] if pair.source_half else [pair.source, pair.target]
@@ -236,3 +246,37 @@ def read_pair(pair: Pair) -> tuple[Tensor, Tensor]:
         raise DataError(odd_width(pair.source, width, height))
     left, right = image[..., : width // 2], image[..., width // 2 :]
     return (left, right) if pair.source_half == "left" else (right, left)
+
+
+SHARE = 0.25
+"""Part of the device's free memory, before a training begins, that its images may take."""
+
+
+@dataclass
+class Residence:
+    """Where a data set's images stay: those that fit, in the order in which they are asked for.
+
+    What is drawn of them (`PairedDataset`) is cut, mirrored and made float there, so that batches
+    have the same values as without. Images that no longer fit are copied at each request.
+    """
+
+    device: torch.device
+    limit_bytes: int
+    held_bytes: int = 0
+    _held: dict[int, Tensor] = field(default_factory=dict)
+
+    def stack(self, index: int, read: Callable[[int], Tensor]) -> Tensor:
+        """Return `read(index)` on the device; read it once if it fits."""
+        if index in self._held:
+            return self._held[index]
+        image = read(index).to(self.device)
+        if self.held_bytes + image.nbytes <= self.limit_bytes:
+            self._held[index] = image
+            self.held_bytes += image.nbytes
+        return image
+
+
+def residence(device: torch.device) -> Residence:
+    """Return a residence on a CUDA device within `SHARE` of what is free there."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return Residence(device, int(free * SHARE))

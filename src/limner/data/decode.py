@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+import tifffile
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
@@ -31,6 +33,14 @@ _MODES = {
     "RGBA": ("RGBA", 4),
 }
 _ORIENTATION = 0x0112  # the EXIF and TIFF tag
+
+# A damaged file is reported by one DataError; without a handler tifffile's remarks on it would
+# reach stderr through logging's last resort.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+# TIFF 6.0, tag 262.
+_MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
+_JPEG = (6, 7)  # tag 259: with these, YCbCr is the codec's affair and RGB comes out
 
 
 class Header(NamedTuple):
@@ -55,9 +65,7 @@ def decode(path: Path) -> Tensor:
     with _named(path):
         kind = _kind(path)
         if kind == "tiff":
-            from limner.data.tiff import tiff_pixels
-
-            pixels, orientation = tiff_pixels(path)
+            pixels, orientation = _tiff_pixels(path)
         elif kind == "png16":
             import imagecodecs
 
@@ -69,7 +77,7 @@ def decode(path: Path) -> Tensor:
         else:
             with _pillow(path) as image:
                 mode, channels = _mode(image, path)
-                orientation = _orientation(image, path)
+                orientation = _pillow_orientation(image, path)
                 pixels = np.array(image if image.mode == mode else image.convert(mode))
             pixels = pixels.reshape(*pixels.shape[:2], channels)
         upright = orient(pixels, orientation)
@@ -89,7 +97,7 @@ def decode_ids(path: Path) -> Tensor:
                     pixels = np.array(image).astype(np.uint8)
                     if image.mode == "L":  # Pillow spreads the values over 0..255
                         pixels //= 255 // levels
-                    upright = orient(pixels[..., None], _orientation(image, path))
+                    upright = orient(pixels[..., None], _pillow_orientation(image, path))
                     return torch.from_numpy(np.ascontiguousarray(upright.transpose(2, 0, 1)))
     return decode(path)
 
@@ -102,16 +110,14 @@ def probe(path: Path) -> Header:
     with _named(path):
         kind = _kind(path)
         if kind == "tiff":
-            from limner.data.tiff import tiff_header
-
-            found, orientation = tiff_header(path)
+            found, orientation = _tiff_header(path)
         elif kind == "png16":
             found, orientation = _png16_header(path), _png_orientation(path)
         else:
             with _pillow(path) as image:
                 _, channels = _mode(image, path)
                 found = Header(channels, image.height, image.width, 8)
-                orientation = _orientation(image, path)
+                orientation = _pillow_orientation(image, path)
         if orientation >= 5:  # 5 to 8 turn the image by a quarter
             found = found._replace(height=found.width, width=found.height)
         return found
@@ -192,7 +198,7 @@ def _mode(image: Image.Image, path: Path) -> tuple[str, int]:
     )
 
 
-def _orientation(image: Image.Image, path: Path) -> int:
+def _pillow_orientation(image: Image.Image, path: Path) -> int:
     if image.format == "PNG":
         return _png_orientation(path)
     return _valid(image.getexif().get(_ORIENTATION, 1))
@@ -236,3 +242,103 @@ def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
         data = file.tell()
         yield kind, length
         file.seek(data + length + 4)  # the data and its checksum
+
+
+def _tiff_header(path: Path) -> tuple[Header, int]:
+    """Return the header (before orientation) and the orientation of a TIFF's first image."""
+    with _opened_tiff(path) as (series, page):
+        shape = _height_width_channels(series, path)[1]
+        channels = 3 if page.photometric == _PALETTE else shape[2]
+        bits = 16 if page.bitspersample == 16 else 8
+        return Header(channels, shape[0], shape[1], bits), _tiff_orientation(page)
+
+
+def _tiff_pixels(path: Path) -> tuple[np.ndarray, int]:
+    """Return H x W x C pixels, uint8 or uint16, and the orientation of a TIFF's first image."""
+    with _opened_tiff(path) as (series, page):
+        order, shape = _height_width_channels(series, path)
+        pixels = series.asarray().transpose(order).reshape(shape)
+        if page.photometric == _PALETTE:
+            pixels = _palette(page.colormap)[pixels[..., 0]]
+        elif pixels.dtype == np.bool_:
+            pixels = pixels.astype(np.uint8) * 255
+        if page.photometric == _MINISWHITE:
+            pixels = np.iinfo(pixels.dtype).max - pixels
+        return pixels, _tiff_orientation(page)
+
+
+@contextlib.contextmanager
+def _opened_tiff(path: Path) -> Iterator[tuple[tifffile.TiffPageSeries, tifffile.TiffPage]]:
+    """Open a TIFF and check that its first image is of a kind that can be used."""
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        page = series.keyframe
+        ends = [
+            offset + count
+            for each in series.pages
+            if each is not None
+            for offset, count in zip(each.dataoffsets, each.databytecounts, strict=True)
+        ]
+        # JPEG strips that end early would decode to grey without a word.
+        if max(ends, default=0) > path.stat().st_size:
+            raise ValueError(f"{max(ends)} bytes expected, {path.stat().st_size} found")
+        _check_tiff(page, path)
+        yield series, page
+
+
+def _check_tiff(page: tifffile.TiffPage, path: Path) -> None:
+    dtype, bits = page.dtype, page.bitspersample
+    if dtype is None or dtype.kind not in "bu" or bits > 16:
+        raise DataError(
+            f"{path} holds {dtype} samples, which have no fixed range: save it with 8 or 16 bit "
+            "unsigned samples"
+        )
+    if page.photometric == _PALETTE and bits <= 8:
+        return
+    if bits not in (1, 8, 16):
+        raise DataError(f"{path} has {bits} bits a sample: save it with 8 or 16")
+    grey_or_rgb = page.photometric in (_MINISWHITE, _MINISBLACK, _RGB)
+    if not grey_or_rgb and not (page.photometric == _YCBCR and page.compression in _JPEG):
+        name = getattr(page.photometric, "name", page.photometric)
+        raise DataError(f"{path} is a {name} image: convert it to RGB or to grey first")
+
+
+def _height_width_channels(
+    series: tifffile.TiffPageSeries, path: Path
+) -> tuple[tuple[int, ...], tuple[int, int, int]]:
+    """Return the order that brings a series to H, W, C, and its shape in that order.
+
+    Axes are tifffile's letters. An array of H x W x C that was written without a word on its axes
+    (`tifffile.imwrite(path, array)`) calls its first axis Q, unknown, though it is the height: the
+    channels are then the shorter one of the first and the last axis.
+    """
+    axes, shape = series.axes, series.shape
+    others = [i for i, axis in enumerate(axes) if axis not in "YX"]
+    if "Y" not in axes or "X" not in axes or len(others) > 1:
+        size = " x ".join(f"{axis}:{n}" for axis, n in zip(axes, shape, strict=True))
+        raise DataError(
+            f"{path} is a stack ({size}): save one image of height x width x channels a file"
+        )
+    if not others:
+        order = (axes.index("Y"), axes.index("X"))
+        return order, (shape[order[0]], shape[order[1]], 1)
+    if axes == "QYX" and shape[2] < shape[0]:
+        order = (0, 1, 2)
+    else:
+        order = (axes.index("Y"), axes.index("X"), others[0])
+    return order, (shape[order[0]], shape[order[1]], shape[order[2]])
+
+
+def _palette(colormap: np.ndarray | None) -> np.ndarray:
+    """Return a palette as N x 3 uint8; TIFF's own is 3 x N with 16 bits."""
+    if colormap is None:
+        raise ValueError("a palette image without its palette")
+    # Some writers leave 8 bit values in the 16 bit fields.
+    shift = 8 if colormap.max() > 255 else 0
+    return (colormap.T >> shift).astype(np.uint8)
+
+
+def _tiff_orientation(page: tifffile.TiffPage) -> int:
+    tag = page.tags.get(274)
+    value = tag.value if tag is not None else 1
+    return int(value) if value in range(1, 9) else 1

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from limner.data.decode import EXTENSIONS
 from limner.data.description import DIRECTIONS, checked_direction, read_description
-from limner.data.labellayouts import find_ade20k, find_cityscapes, find_label_folders
 from limner.data.manifest import manifest_in, read_manifest
-from limner.data.pairs import Pair, Split, images_in, in_order, matched, side_by_side
+from limner.data.pairs import Pair, images_in, in_order, matched, matched_frames, side_by_side
+from limner.data.pairs import frame as frame_of
 from limner.errors import DataError
 
 SPLITS = ("train", "val", "test")
@@ -25,6 +27,25 @@ FOLDERS = (
     ("A/{split}", "B/{split}", None),
     ("label/{split}", "photo/{split}", "instance/{split}"),
 )
+# Folders of instance maps beside those of label maps, by the latter's name.
+_BESIDE = (("label", "instance"), ("label", "inst"), ("source", "instance"))
+_LABEL_IDS = "_labelIds"  # ends the names of the label maps of Cityscapes
+_ADE20K = "ADEChallengeData2016"
+_ADE20K_SPLITS = {"train": "training", "val": "validation"}
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split that was recognised: `pairs` reads it, in direction AtoB.
+
+    `missing` is the folder that lacks where only one of two is there.
+    """
+
+    pairs: Callable[[], list[Pair]]
+    missing: Path | None = None
+
+
+Splits = dict[str, Split]
 
 
 @dataclass(frozen=True)
@@ -35,7 +56,7 @@ class Layout:
     """
 
     looks_like: str
-    find: Callable[[Path], dict[str, Split]]
+    find: Callable[[Path], Splits]
     decides: bool = False
 
 
@@ -45,19 +66,20 @@ def find_pairs(root: Path, split: str, *, direction: str | None) -> list[Pair]:
     Direction AtoB leads from left to right, from A to B, from source to target as they are named
     and from label to photo; BtoA back. None takes the direction from `dataset.yaml`, else AtoB.
 
-    Raises `DataError`, with the cure, for a folder that is missing or in no known layout, a split
-    that is unknown or empty, and files that cannot be matched.
+    Raises:
+        DataError: a folder is missing or in no known layout, a split is unknown or empty, or files
+            cannot be matched; the sentence has the cure.
     """
     if direction is not None:
         checked_direction(direction)
-    found = _recognised(root)
-    if split not in found:
-        known = ", ".join(_complete(found)) or "none"
+    recognised = _recognised(root)
+    if split not in recognised:
+        known = ", ".join(_complete(recognised)) or "none"
         raise DataError(f"{root} has no split {split!r}: it has {known}")
-    missing = found[split].missing
+    missing = recognised[split].missing
     if missing is not None:
         raise DataError(f"{missing} is missing: it must hold the other image of every pair")
-    pairs = in_order(found[split].pairs())
+    pairs = in_order(recognised[split].pairs())
     folder = root.parent if root.is_file() else root
     chosen = direction or read_description(folder).direction or DIRECTIONS[0]
     return [pair.swapped() for pair in pairs] if chosen == "BtoA" else pairs
@@ -68,19 +90,19 @@ def splits(root: Path) -> list[str]:
     return _complete(_recognised(root))
 
 
-def _complete(found: dict[str, Split]) -> list[str]:
-    names = [name for name, split in found.items() if split.missing is None]
+def _complete(recognised: Splits) -> list[str]:
+    names = [name for name, split in recognised.items() if split.missing is None]
     order = {name: place for place, name in enumerate(SPLITS)}
     return sorted(names, key=lambda name: (order.get(name, len(order)), name))
 
 
-def _recognised(root: Path) -> dict[str, Split]:
+def _recognised(root: Path) -> Splits:
     if not root.exists():
         raise DataError(f"data folder {root} does not exist: give the folder that holds the splits")
     if root.is_file() and root.suffix.lower() != ".csv":
         raise DataError(f"{root} is a file: give the data folder, or a CSV manifest")
     whole: dict[str, tuple[Split, str]] = {}
-    partial: dict[str, Split] = {}
+    partial: Splits = {}
     for layout in LAYOUTS:
         for name, split in layout.find(root).items():
             if split.missing is not None:
@@ -94,16 +116,16 @@ def _recognised(root: Path) -> dict[str, Split]:
                 whole[name] = (split, layout.looks_like)
         if whole and layout.decides:
             break
-    found = partial | {name: split for name, (split, _) in whole.items()}
-    if not found:
+    recognised = partial | {name: split for name, (split, _) in whole.items()}
+    if not recognised:
         known = "; ".join(layout.looks_like for layout in LAYOUTS)
         inside = root.is_dir() and (root.name in SPLITS or bool(images_in(root)))
         hint = " (images lie right in it: perhaps the folder above is meant)" if inside else ""
         raise DataError(f"{root} is in no layout that is known{hint}; known are: {known}")
-    return found
+    return recognised
 
 
-def _find_manifest(root: Path) -> dict[str, Split]:
+def _find_manifest(root: Path) -> Splits:
     path = manifest_in(root)
     if path is None:
         return {}
@@ -113,29 +135,80 @@ def _find_manifest(root: Path) -> dict[str, Split]:
     return {name: Split(pairs=lambda name=name: rows[name]) for name in rows}
 
 
-def _finder_of_folders(
-    first: str, second: str, third: str | None
-) -> Callable[[Path], dict[str, Split]]:
-    def find(root: Path) -> dict[str, Split]:
-        found = {}
-        for split in SPLITS:
-            folders = root / first.format(split=split), root / second.format(split=split)
-            maps = None if third is None else root / third.format(split=split)
-            lacking = [folder for folder in folders if not folder.is_dir()]
-            if len(lacking) < 2:
-                found[split] = Split(
-                    pairs=lambda folders=folders, maps=maps: matched(*folders, maps),
-                    missing=lacking[0] if lacking else None,
-                )
-        return found
+def _two_folders(first: Path, second: Path, pairs: Callable[[], list[Pair]]) -> Iterator[Split]:
+    """Yield the split whose images lie in two folders, if one of these is there."""
+    lacking = [folder for folder in (first, second) if not folder.is_dir()]
+    if len(lacking) < 2:
+        yield Split(pairs, missing=lacking[0] if lacking else None)
+
+
+def _finder_of_folders(first: str, second: str, third: str | None) -> Callable[[Path], Splits]:
+    def find(root: Path) -> Splits:
+        def folders(split: str) -> tuple[Path, Path, Path | None]:
+            sources, targets = (root / name.format(split=split) for name in (first, second))
+            return sources, targets, None if third is None else root / third.format(split=split)
+
+        return {
+            name: split
+            for name in SPLITS
+            for split in _two_folders(*folders(name)[:2], lambda name=name: matched(*folders(name)))
+        }
 
     return find
 
 
-def _find_side_by_side(root: Path) -> dict[str, Split]:
-    found = {}
-    for split in SPLITS:
-        folder = root / split
+def _find_label_folders(root: Path) -> Splits:
+    """Find `train_label`, `train_img` and perhaps `train_inst` (pix2pixHD, SPADE, COCO-Stuff)."""
+
+    def read(labels: Path, photos: Path, maps: Path) -> list[Pair]:
+        instances = images_in(maps) if maps.is_dir() else None
+        return matched_frames(images_in(labels), images_in(photos), instances)
+
+    found: Splits = {}
+    for name in SPLITS:
+        folders = [root / f"{name}_{kind}" for kind in ("label", "img", "inst")]
+        for split in _two_folders(*folders[:2], lambda folders=folders: read(*folders)):
+            found[name] = split
+    return found
+
+
+def _find_cityscapes(root: Path) -> Splits:
+    """Find the original tree: `leftImg8bit/train/CITY`, `gtFine/train/CITY`."""
+
+    def read(labels: Path, photos: Path) -> list[Pair]:
+        return matched_frames(
+            labels.glob(f"*/*{_LABEL_IDS}.png"),
+            photos.glob("*/*_leftImg8bit.*"),
+            list(labels.glob("*/*_instanceIds.png")) or None,
+        )
+
+    found: Splits = {}
+    for name in SPLITS:
+        folders = root / "gtFine" / name, root / "leftImg8bit" / name
+        for split in _two_folders(*folders, lambda folders=folders: read(*folders)):
+            found[name] = split
+    return found
+
+
+def _find_ade20k(root: Path) -> Splits:
+    """Find `images/training` and `annotations/training`, here or in ADEChallengeData2016."""
+
+    def read(labels: Path, photos: Path) -> list[Pair]:
+        return matched_frames(images_in(labels), images_in(photos), None)
+
+    found: Splits = {}
+    home = root / _ADE20K if (root / _ADE20K).is_dir() else root
+    for name, folder in _ADE20K_SPLITS.items():
+        folders = home / "annotations" / folder, home / "images" / folder
+        for split in _two_folders(*folders, lambda folders=folders: read(*folders)):
+            found[name] = split
+    return found
+
+
+def _find_side_by_side(root: Path) -> Splits:
+    found: Splits = {}
+    for name in SPLITS:
+        folder = root / name
         if not folder.is_dir():
             continue
         # A folder with subfolders and no images is some other layout, not an empty split.
@@ -143,7 +216,7 @@ def _find_side_by_side(root: Path) -> dict[str, Split]:
             path.is_dir() and not path.name.startswith(".") for path in folder.iterdir()
         )
         if images_in(folder) or not holds_folders:
-            found[split] = Split(pairs=lambda folder=folder: side_by_side(folder))
+            found[name] = Split(pairs=lambda folder=folder: side_by_side(folder))
     return found
 
 
@@ -157,8 +230,49 @@ LAYOUTS = (
         )
         for first, second, third in FOLDERS
     ),
-    Layout("folders train_label + train_img (+ train_inst)", find_label_folders),
-    Layout("the Cityscapes tree leftImg8bit/train + gtFine/train", find_cityscapes),
-    Layout("ADE20K's images/training + annotations/training", find_ade20k),
+    Layout("folders train_label + train_img (+ train_inst)", _find_label_folders),
+    Layout("the Cityscapes tree leftImg8bit/train + gtFine/train", _find_cityscapes),
+    Layout("ADE20K's images/training + annotations/training", _find_ade20k),
     Layout("train/*.jpg, each with two images side by side", _find_side_by_side),
 )
+
+
+def instance_beside(labels: Path, folder: Path | None = None) -> Path | None:
+    """Return the instance map that belongs to a file of labels, or None.
+
+    It lies in `folder`, or where the layouts have it: beside the label map as Cityscapes names it,
+    or in a folder of instances beside that of the labels.
+    """
+    if folder is not None:
+        return _of_one_frame(labels, folder)
+    if labels.stem.endswith(_LABEL_IDS):
+        sibling = labels.with_stem(labels.stem.removesuffix(_LABEL_IDS) + "_instanceIds")
+        if sibling.is_file():
+            return sibling
+    maps = (_of_one_frame(labels, place) for place in _folders_beside(labels.parent))
+    return next((path for path in maps if path is not None), None)
+
+
+def _of_one_frame(labels: Path, folder: Path) -> Path | None:
+    wanted = frame_of(labels)
+    literal = re.sub(r"([*?[])", r"[\1]", wanted)
+    near = folder.glob(f"{literal}*")
+    matches = [p for p in near if frame_of(p) == wanted and p.suffix.lower() in EXTENSIONS]
+    return min(matches, default=None)
+
+
+def _folders_beside(folder: Path) -> Iterable[Path]:
+    """Yield the folders that may hold the instances of a folder of labels."""
+    for label, instance in _BESIDE:
+        places = []
+        if folder.name.endswith(label):  # label, train_label
+            places.append(folder.with_name(folder.name.removesuffix(label) + instance))
+        if folder.parent.name == label:  # label/train
+            places.append(folder.parent.with_name(instance) / folder.name)
+        yield from (place for place in places if place.is_dir())
+
+
+def only_label_maps(files: list[Path]) -> list[Path]:
+    """Leave out what else a Cityscapes folder holds (instances, colours) beside its label ids."""
+    ids = [path for path in files if path.stem.endswith(_LABEL_IDS)]
+    return ids or files

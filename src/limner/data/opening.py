@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from limner.data.checks import scan, validate
 from limner.data.dataset import PairedDataset, read_pair
-from limner.data.interpolation import checked_interpolation, looks_like_labels
+from limner.data.decode import Header, probe
 from limner.data.labelmaps import LabelMaps
-from limner.data.labelscan import check_labels
+from limner.data.labels import check_labels
 from limner.data.layouts import find_pairs
-from limner.data.pairs import Pair
-from limner.data.transforms import checked_mode
+from limner.data.pairs import Pair, odd_width
+from limner.data.pixels import (
+    MODES,
+    channel_problem,
+    checked_interpolation,
+    checked_mode,
+    looks_like_labels,
+)
+from limner.errors import DataError
 
 logger = logging.getLogger(__name__)
 
@@ -114,3 +121,87 @@ def decide_interpolation(pairs: Sequence[Pair], interpolation: tuple[str, str]) 
             logger.info("%s: it is resized with %s", found, name)
         decided.append(name)
     return decided[0], decided[1]
+
+
+def scan(pairs: Sequence[Pair], *, threads: int = 4) -> list[tuple[Header, Header]]:
+    """Read the headers of all pairs; of images side by side, each half has its own.
+
+    Raises `DataError` for files that cannot be read and for side-by-side images of odd width.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        sources = list(pool.map(probe, (pair.source for pair in pairs)))
+        apart = [pair.target for pair in pairs if pair.source_half is None]
+        targets = iter(list(pool.map(probe, apart)))
+    _raise_first(
+        odd_width(pair.source, found.width, found.height)
+        for pair, found in zip(pairs, sources, strict=True)
+        if pair.source_half is not None and found.width % 2
+    )
+    fields = []
+    for pair, source in zip(pairs, sources, strict=True):
+        if pair.source_half is None:
+            fields.append((source, next(targets)))
+        else:
+            half = source._replace(width=source.width // 2)
+            fields.append((half, half))
+    return fields
+
+
+def validate(
+    pairs: Sequence[Pair],
+    fields: Sequence[tuple[Header, Header]],
+    *,
+    mode: str,
+    size: tuple[int, int],
+    channels: tuple[int | None, int],
+    convert: bool,
+    batch_size: int,
+) -> None:
+    """Raise `DataError` for what would fail in training, from the headers that `scan` read.
+
+    Channels of None are not looked at: those of label maps, of which every value is checked.
+
+    Channels that differ from those asked for, source and target of different sizes, images smaller
+    than the crop, and two sizes in a batch where nothing makes them one. Sizes in messages are
+    width x height, as image viewers give them.
+    """
+    both = list(zip(pairs, fields, strict=True))
+    _raise_first(
+        channel_problem(header.channels, wanted, convert=convert, path=path)
+        for pair, headers in both
+        for header, wanted, path in zip(headers, channels, (pair.source, pair.target), strict=True)
+        if wanted is not None
+    )
+    _raise_first(
+        f"{pair.source} is {_size(source)} and its target {pair.target} is {_size(target)}: the "
+        "two images of a pair must have one size, so resize one of them"
+        for pair, (source, target) in both
+        if _size(source) != _size(target)
+    )
+    if mode == "crop":
+        _raise_first(
+            f"{pair.source} is {_size(source)}, smaller than the crop of {size[1]}x{size[0]}: "
+            "lower data.size, or set data.mode to one that resizes"
+            for pair, (source, _) in both
+            if source.height < size[0] or source.width < size[1]
+        )
+    if not MODES[mode].resize and not MODES[mode].crop and batch_size > 1:
+        first, (expected, _) = both[0]
+        _raise_first(
+            f"{pair.source} is {_size(source)} and {first.source} is {_size(expected)}: two sizes "
+            "cannot stand in a batch, so set training.batch_size=1, or data.mode to one that "
+            "resizes or crops"
+            for pair, (source, _) in both
+            if _size(source) != _size(expected)
+        )
+
+
+def _size(header: Header) -> str:
+    return f"{header.width}x{header.height}"
+
+
+def _raise_first(problems: Iterable[str | None]) -> None:
+    found = [problem for problem in problems if problem is not None]
+    if found:
+        more = f" ({len(found) - 1} more like it)" if len(found) > 1 else ""
+        raise DataError(found[0] + more)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,8 @@ from limner.errors import DataError
 
 Half = Literal["left", "right"]
 _SHOWN = 5  # how many names an error lists
+# What the names of Cityscapes' files add to the frame.
+_KIND = re.compile(r"_(leftImg8bit|gt(?:Fine|Coarse)_[A-Za-z]+)$")
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,6 @@ class Pair:
     def swapped(self) -> Pair:
         """Return the pair in the other direction."""
         return replace(self, source=self.target, target=self.source, source_half=self.target_half)
-
-
-@dataclass(frozen=True)
-class Split:
-    """A split that was recognised: `pairs` reads it, in direction AtoB.
-
-    `missing` is the folder that lacks where only one of two was found.
-    """
-
-    pairs: Callable[[], list[Pair]]
-    missing: Path | None = None
 
 
 def natural(name: str) -> tuple[list[str | int], str]:
@@ -132,3 +123,60 @@ def listed(names: Sequence[str]) -> str:
 def in_order(pairs: Iterable[Pair]) -> list[Pair]:
     """Return pairs in natural order of their names."""
     return sorted(pairs, key=lambda pair: natural(pair.name))
+
+
+def frame(path: Path) -> str:
+    """Return the stem of a file without Cityscapes' suffix: what one scene's files share."""
+    return _KIND.sub("", path.stem)
+
+
+def matched_frames(
+    labels: Iterable[Path], photos: Iterable[Path], instances: Iterable[Path] | None
+) -> list[Pair]:
+    """Match label maps, photos and, where there are some, instance maps by `frame`.
+
+    Raises:
+        DataError: files have no partner (they are listed), or two of one kind share a frame.
+    """
+    kinds = {"label map": _by_frame(labels), "photo": _by_frame(photos)}
+    if instances is not None:
+        kinds["instance map"] = _by_frame(instances)
+    frames = {name for files in kinds.values() for name in files}
+    if not frames:
+        raise DataError("the folders of label maps and photos are empty: put the files there")
+    lone = []
+    for kind, files in kinds.items():
+        without = sorted((name for name in frames if name not in files), key=natural)
+        if without:
+            lone.append(f"no {kind} for {listed(without)}")
+    if lone:
+        raise DataError(
+            f"there is {' and '.join(lone)}: files are matched by name, up to the suffix after "
+            "the frame, so rename or remove these"
+        )
+    return [
+        Pair(
+            name=name,
+            source=path,
+            target=kinds["photo"][name],
+            instance=kinds["instance map"][name] if instances is not None else None,
+        )
+        for name, path in kinds["label map"].items()
+    ]
+
+
+def _by_frame(files: Iterable[Path]) -> dict[str, Path]:
+    frames: dict[str, Path] = {}
+    for path in sorted(files, key=lambda path: natural(path.name)):
+        other = frames.setdefault(frame(path), path)
+        if other != path:
+            raise DataError(
+                f"{other} and {path} are of one frame: files are matched by name, so rename or "
+                "remove one"
+            )
+    return frames
+
+
+def odd_width(path: Path, width: int, height: int) -> str:
+    """Return the sentence on an image of odd width that should hold two."""
+    return f"{path} is {width}x{height}: side-by-side pairs need an even width"

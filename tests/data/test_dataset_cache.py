@@ -15,7 +15,7 @@ from PIL import Image
 
 import limner.data.dataset
 from limner.data import find_pairs, make_loader, scan
-from limner.data.cache import Cache, file_bytes
+from limner.data.dataset_cache import DatasetCache, file_bytes
 
 
 @pytest.fixture
@@ -189,7 +189,7 @@ def test_temporary_files_of_killed_writers_are_removed_when_stale(tmp_path):
     fresh.touch()
     stale.touch()
     os.utime(stale, (0, 0))
-    Cache(tmp_path, limit_bytes=100, names=[], sizes=[])
+    DatasetCache(tmp_path, limit_bytes=100, names=[], sizes=[])
     assert files(tmp_path) == [fresh]
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from limner.data import as_channels, to_float
-from limner.data.channels import to_uint16
+from limner.data.pixels import to_uint16
 from limner.errors import DataError
 
 PATH = Path("train/7.png")

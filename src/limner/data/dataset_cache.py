@@ -24,7 +24,7 @@ _DTYPES = (np.uint8, np.uint16)
 logger = logging.getLogger(__name__)
 
 
-class Cache:
+class DatasetCache:
     """A bounded folder of images, one `.npy` file a sample, read memory-mapped.
 
     `names` are those of all samples of a data set, in order, and `sizes` their bytes. Samples are

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from limner.settings import Channels, PositiveInt, Section, Size, both
 from limner.errors import ConfigError
+from limner.settings import Channels, PositiveInt, Section, Size, both
 
 Interpolation = Literal["auto", "nearest", "bilinear", "bicubic", "lanczos"]
 Interpolations = Annotated[tuple[Interpolation, Interpolation], BeforeValidator(both)]

@@ -17,7 +17,7 @@ from limner.data import (
     label_table,
     read_labels,
 )
-from limner.data.labeltables import FORMS
+from limner.data.description import FORMS
 from limner.errors import ConfigError, DataError
 
 

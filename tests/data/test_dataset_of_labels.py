@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from limner.data import LabelMaps, PairedDataset, make_loader, open_dataset
-from limner.data import labelscan as scanning
+from limner.data import labels as scanning
 from limner.errors import DataError
 
 IDS = (0, 1, 2, 3, 255)
