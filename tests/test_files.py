@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import pickle
 import resource
+import signal
+import subprocess
+import sys
+import unicodedata
+from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 
-from limner.files import read_events, replacing, write_bytes, write_text
+from limner import files
+from limner.errors import ConfigError, DataError, DiskError, FileError, LockedError
+from limner.files import read_events, read_yaml, replacing, write_bytes, write_text, yaml_text
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
@@ -37,10 +50,12 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> Non
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
-        with pytest.raises(OSError, match="too large"):
+        with pytest.raises(DiskError) as caught:
             write_bytes(path, b"x" * 100_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.path == path
+    assert caught.value.errno == errno.EFBIG
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
 
@@ -62,3 +77,233 @@ def test_a_log_is_read_whatever_was_torn(tmp_path: Path) -> None:
         assert read_events(tmp_path) == whole
     path.write_bytes(b'[1]\n{"step": 3}\n\x80\n' + text.encode() + b"\n")
     assert read_events(tmp_path) == whole
+
+
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_what_the_disk_refuses_is_one_sentence_with_the_path(
+    reason: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(reason, os.strerror(reason))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(DiskError) as caught:
+        write_text(tmp_path / "a.txt", "text")
+    assert str(tmp_path / "a.txt") in str(caught.value)
+    assert caught.value.exit_code == 1
+    again = pickle.loads(pickle.dumps(caught.value))  # workers hand it over
+    assert (str(again), again.errno) == (str(caught.value), reason)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_short_write_that_nobody_reported_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Path.write_bytes
+    monkeypatch.setattr(Path, "write_bytes", lambda path, data: whole(path, bytes(data)[:-1]))
+    with pytest.raises(DiskError):
+        write_bytes(tmp_path / "a.bin", b"1234")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_picture_on_a_full_disk_is_not_published_in_part(tmp_path: Path) -> None:
+    picture = Image.effect_noise((200, 200), 50)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(DiskError):
+            files.write_from(tmp_path / "a.png", partial(picture.save, format="PNG"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+    files.write_from(tmp_path / "a.png", partial(picture.save, format="PNG"))
+    with Image.open(tmp_path / "a.png") as read:
+        assert read.tobytes() == picture.tobytes()
+
+
+def test_lines_are_added_whole_after_a_torn_one(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_bytes(b'{"event": "start"}\n{"event": "tr')
+    files.append_line(tmp_path / "log.jsonl", '{"event": "resumed"}')
+    files.append_line(tmp_path / "log.jsonl", '{"event": "finished"}')
+    assert [e["event"] for e in read_events(tmp_path)] == ["start", "resumed", "finished"]
+
+
+@pytest.mark.parametrize("swaps", [True, False])
+def test_a_folder_takes_the_place_of_the_old_one_or_nothing_changes(
+    swaps: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not swaps:
+        monkeypatch.setattr(files, "_swap", lambda *_: False)
+    home = tmp_path / "home"
+    for text in ("first", "second"):
+        with files.replacing_folder(home) as new:
+            (new / "a.txt").write_text(text)
+        assert (home / "a.txt").read_text() == text
+
+    def fails() -> None:
+        with files.replacing_folder(home) as new:
+            (new / "b.txt").write_text("third")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fails()
+    assert [p.name for p in home.iterdir()] == ["a.txt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["home"]
+    (tmp_path / "other").mkdir()
+    assert home.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_what_killed_writers_left_is_swept(tmp_path: Path) -> None:
+    write_text(tmp_path / "a" / "kept.txt", "")
+    (tmp_path / ".limner-1.txt").write_text("half")
+    (tmp_path / "a" / ".limner-2").mkdir()
+    write_text(tmp_path / "a" / ".limner-2" / "x.txt", "half")
+    write_text(tmp_path / "a" / ".limner-old-lost" / "x.txt", "old")
+    write_text(tmp_path / "a" / ".limner-old-a" / "x.txt", "old")
+    write_text(tmp_path / "a" / "a" / "x.txt", "new")
+    files.sweep(tmp_path)
+    left = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file())
+    assert left == ["a/a/x.txt", "a/kept.txt", "a/lost/x.txt"]
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from limner.files import lock
+with lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_lock_is_one_process_alone_and_ends_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "run" / ".lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(LockedError, match=str(path.parent)), files.lock(path):
+            pytest.fail("two hold it")
+        holder.send_signal(signal.SIGKILL)
+    with files.lock(path), files.lock(path):  # the same thread may take it again
+        pass
+
+
+def test_pipes_folders_and_giants_are_refused_before_they_are_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "big").write_bytes(b"12345")
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero"), tmp_path / "big"):
+        with pytest.raises(DataError, match=path.name):
+            files.read_text(path, at_most=4, error=DataError)
+    (tmp_path / "log.jsonl").symlink_to(tmp_path / "pipe")
+    with pytest.raises(FileError):
+        read_events(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        files.read_text(tmp_path / "none")
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"{", b"[" * 100_000, b"9" * 5000])
+def test_json_that_is_none_is_named(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "best.json").write_bytes(content)
+    with pytest.raises(FileError, match="best"):
+        files.read_json(tmp_path / "best.json")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!int ''",
+        "9" * 5000,
+        "[" * 1000,
+        "!!timestamp 2024-02-30",
+        "!!timestamp x",
+        "!!bool x",
+        "a: 1\na: 2",
+        "&a [*a]",
+        "a: [1",
+        "\0",
+        "!!python/object/apply:os.getcwd []",
+        "{[1]: 2}",
+        "x" * 5 * 2**20,
+        "\n".join(["a0: &a0 [1]", *(f"a{n + 1}: &a{n + 1} [{f'*a{n},' * 9}]" for n in range(9))]),
+    ],
+)
+def test_yaml_out_of_bounds_is_one_error(text: str) -> None:
+    with pytest.raises(ConfigError, match="--set a"):
+        read_yaml(text, "--set a")
+
+
+def test_yaml_takes_words_for_words_and_numbers_for_numbers() -> None:
+    text = "[no, on, 2024-02-30, 007, 1:30, 2e-4, 1e3, .inf, true, ~, 0x1f, -3]"
+    words = ["no", "on", "2024-02-30", "007", "1:30"]
+    assert read_yaml(text, "x") == [*words, 2e-4, 1e3, float("inf"), True, None, 31, -3]
+    with pytest.raises(DataError):
+        read_yaml("a: [", "dataset.yaml", error=DataError)
+    assert read_yaml("a: &x [1]\nb: *x", "x") == {"a": [1], "b": [1]}
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(), PLAIN, max_size=3))
+def test_yaml_that_is_written_is_read_back_equal(value: dict[str, object]) -> None:
+    assert read_yaml(yaml_text(value), "x") == value
+
+
+@pytest.mark.parametrize(
+    "word", ["2e-4", "no", "007", "1_0", "~", "", "true", "\udce9", "1.", "<<"]
+)
+def test_words_that_look_like_numbers_stay_words(word: str) -> None:
+    assert read_yaml(yaml_text({"a": word}), "x") == {"a": word}
+
+
+def test_hidden_files_are_in_no_listing(tmp_path: Path) -> None:
+    for name in (
+        "b.png",
+        "a.png",
+        "._a.png",
+        ".DS_Store",
+        "Thumbs.db",
+        "d/c.png",
+        "__MACOSX/a.png",
+    ):
+        write_text(tmp_path / name, "")
+    assert [p.name for p in files.listed(tmp_path)] == ["a.png", "b.png", "d"]
+    found = [str(p.relative_to(tmp_path)) for p in files.listed_tree(tmp_path)]
+    assert found == ["a.png", "b.png", "d/c.png"]
+
+
+@given(st.lists(st.text(max_size=400), max_size=5))
+def test_no_name_from_data_leaves_its_folder_or_meets_another(names: list[str]) -> None:
+    folder, taken = Path("/out/of"), set()
+    paths = [files.output_path(folder, name, ".png", taken=taken) for name in names]
+    keys = {unicodedata.normalize("NFC", path.name).casefold() for path in paths}
+    assert len(keys) == len(names)
+    for path in paths:
+        assert Path(os.path.normpath(path)).parent == folder
+        assert len(path.name.encode()) <= files.NAME_BYTES
+        assert path.name.isprintable()
+        assert not files.is_hidden(path.name)
+
+
+def test_ordinary_names_stay_and_others_are_readable() -> None:
+    def name(text: str, taken: set[str] | None = None) -> str:
+        return files.output_path(Path("o"), text, ".png", taken=taken or set()).name
+
+    for text in ("0001", "a b", "naïve-Straße", "frame#1", "2024.05.01"):
+        assert name(text) == f"{text}.png"
+    assert name("cam1/0001") == "cam1-0001.png"
+    assert name("cam1/0001", {"cam1-0001.png"}) == "cam1-0001-2.png"
+    assert name("/etc/../passwd") == "etc-passwd.png"
+    assert name("a\nb\udce9") == "a%0Ab%E9.png"
+    assert name("A", {"a.png"}) == "A-2.png"
+
+
+def test_text_from_elsewhere_moves_no_terminal() -> None:
+    assert files.printable("a\nb\x1b[2J\udce9\u202eé") == "a\\nb\\x1b[2J\\xe9\\u202eé"
+    assert files.printable("ordinary - text, 日本") == "ordinary - text, 日本"

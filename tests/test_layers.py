@@ -9,7 +9,9 @@ import limner
 
 # From the ground up; modules of one row do not import each other.
 ROWS = [
-    {"errors", "files", "memory", "settings", "timing"},
+    {"errors"},
+    {"yamltext"},
+    {"files", "memory", "settings", "timing"},
     {"apart"},
     {"networks", "losses", "data", "schedules", "weighting"},
     {"config"},

@@ -7,7 +7,9 @@ line prints it as it stands and exits with `exit_code`.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class LimnerError(Exception):
@@ -44,9 +46,59 @@ class TrainingError(LimnerError):
     exit_code = 1
 
 
+class FileError(LimnerError):
+    """A file is of the wrong kind, too large, or does not hold what it should."""
+
+
+class LockedError(LimnerError):
+    """Another process works in the same folder."""
+
+
+class DiskError(LimnerError, OSError):
+    """The disk is full, over quota, read-only or failing; `errno` says which."""
+
+    exit_code = 1
+
+    def __init__(self, path: Path | str, reason: OSError) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.errno = reason.errno
+        self.strerror = reason.strerror or type(reason).__name__
+
+    def __str__(self) -> str:
+        cure = _DISK_CURES.get(self.errno or 0, "make room, or name another path")
+        return f"{self.path} cannot be written ({self.strerror}): {cure}"
+
+
+_DISK_CURES = {
+    errno.EROFS: "name a path on a disk that may be written to",
+    errno.EIO: "the disk may be failing; name a path on another one",
+}
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
     """Return the error for a `name` that no variant of `kind` bears, with the nearest known one."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return ConfigError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names)}")
+
+
+def printable(text: str) -> str:
+    """Return text from elsewhere (a name, a message) as one line that no terminal acts upon.
+
+    Control characters, newlines, marks that turn the direction of writing, and bytes that were no
+    text become escapes such as \\n and \\x1b.
+    """
+    if text.isprintable():
+        return text
+    shown = []
+    for letter in text:
+        code = ord(letter)
+        if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is no UTF-8
+            shown.append(f"\\x{code - 0xDC00:02x}")
+        elif letter.isprintable():
+            shown.append(letter)
+        else:
+            shown.append(letter.encode("unicode_escape", errors="replace").decode("ascii"))
+    return "".join(shown)
