@@ -69,7 +69,7 @@ def test_every_file_stays_readable() -> None:
     long = {
         str(path.relative_to(ROOT)): lines
         for path in ROOT.rglob("*.py")
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 450
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 500
     }
     assert long == {}
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from limner.data.pixels import checked_mode, resized_to
 
 from limner.data import MODES, Draw, apply, central, draw
+from limner.data.pixels import checked_mode, resized_to
 from limner.errors import ConfigError, DataError
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -166,8 +167,9 @@ def _find_label_folders(root: Path) -> Splits:
 
     found: Splits = {}
     for name in SPLITS:
-        folders = [root / f"{name}_{kind}" for kind in ("label", "img", "inst")]
-        for split in _two_folders(*folders[:2], lambda folders=folders: read(*folders)):
+        labels, photos, maps = (root / f"{name}_{kind}" for kind in ("label", "img", "inst"))
+        reads = functools.partial(read, labels, photos, maps)
+        for split in _two_folders(labels, photos, reads):
             found[name] = split
     return found
 
