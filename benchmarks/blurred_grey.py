@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image, ImageEnhance, ImageFilter
 
-from limner.evaluation.pictures import listed
+from limner.evaluation.image_sets import listed
 from limner.files import replacing
 
 

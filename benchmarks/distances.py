@@ -76,7 +76,7 @@ def baseline(home: Path, state: dict[str, Tensor]) -> float:
     import scipy.linalg
     import torch.nn.functional as F
 
-    from limner.evaluation.inception import FIDInception
+    from limner.evaluation.features.inception import FIDInception
 
     network = FIDInception().eval()
     network.load(state)
@@ -149,7 +149,7 @@ def main() -> None:
         return
     if not arguments.anyway:
         refuse_if_busy()
-    from limner.evaluation.inception import FIDInception
+    from limner.evaluation.features.inception import FIDInception
 
     found: dict[str, list[dict[str, float]]] = {name: [] for name in SIDES}
     with tempfile.TemporaryDirectory() as folder:

@@ -25,17 +25,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from limner.evaluation.manifold import NEAREST, each
 from PIL import Image
 from reference_packages import KID_SUBSETS, drawn, fidelity, random_inception
 from torch import Tensor
 
-from limner.evaluation import similarity
-from limner.evaluation import weights as store
-from limner.evaluation.distances import frechet, kid
-from limner.evaluation.extraction import extract
 from limner.evaluation.features import InceptionExtractor
-from limner.evaluation.manifold import NEAREST, each
+from limner.evaluation.features.extraction import extract
 from limner.evaluation.measure import compare_folders
+from limner.evaluation.metrics import pixels as similarity
+from limner.evaluation.metrics.distances import frechet, kid
+from limner.networks import weights as store
 
 
 def folders(pairs: Path, count: int, home: Path) -> tuple[list[Tensor], list[Tensor]]:

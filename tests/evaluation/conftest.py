@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from limner.evaluation.inception import FIDInception
+from limner.evaluation.features.inception import FIDInception
 from limner.networks.vgg import AlexNetFeatures, VGGFeatures
 
 

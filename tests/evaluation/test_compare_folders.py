@@ -76,7 +76,7 @@ def test_two_sizes_are_refused_before_anything_is_decoded(
     def refuse(path: Path) -> Tensor:
         raise AssertionError(f"{path} was decoded")
 
-    monkeypatch.setattr("limner.evaluation.pictures.decode", refuse)
+    monkeypatch.setattr("limner.evaluation.image_sets.decode", refuse)
     with pytest.raises(DataError, match=r"d\.png is 40x32 and .*d\.png is 64x40"):
         compare_folders(real, fake, metrics=["l1"])
 

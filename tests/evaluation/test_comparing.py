@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from tiny_runs import draw_data, make_run
 
 from limner.cli.options import print_comparison
 from limner.errors import CheckpointError, ConfigError, DataError
-from limner.evaluation.comparing import compare_runs, labels
+from limner.evaluation.compare import compare_results, compare_runs, labels
 from limner.evaluation.comparison_page import told, write_comparison
-from limner.evaluation.contrast import compare_results
-from limner.evaluation.evaluate import evaluate
+from limner.evaluation.evaluate import Evaluation, evaluate
+from limner.evaluation.metrics import Scores
 
 NAMES = [str(k) for k in range(30)]
 
@@ -38,17 +39,28 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def comparison(runs: list[Path], data: Path) -> dict[str, Any]:
-    return compare_runs(runs, data, metrics=["l1", "ssim"], command="limner evaluate one two data")
+    command = "limner evaluate one two data"
+    return compare_runs(runs, data, metrics=["l1", "ssim"], command=command).to_json()
 
 
-def results(names: list[str] = NAMES, **per_image: list[float]) -> dict[str, Any]:
+def results(names: list[str] = NAMES, **per_image: list[float]) -> Evaluation:
     values = {metric: float(np.mean(each)) for metric, each in per_image.items()}
     details = {metric: {"images": len(names)} for metric in values}
-    return {
-        "names": names,
-        "images": len(names),
-        "scores": {"values": values, "per_image": per_image, "details": details},
-    }
+    return Evaluation(
+        split="test",
+        checkpoint="1",
+        images=len(names),
+        names=names,
+        scores=Scores(values, per_image, details, tuple(names)),
+        data="data",
+        seed=0,
+        command="",
+        version="0",
+    )
+
+
+def contrast(**runs: Evaluation) -> dict[str, Any]:
+    return asdict(compare_results(runs, seed=0))
 
 
 def test_each_run_is_measured_as_by_itself(
@@ -57,7 +69,7 @@ def test_each_run_is_measured_as_by_itself(
     assert list(comparison["runs"]) == ["one", "two"]
     for run in runs:
         alone = evaluate(run, data, metrics=["l1", "ssim"])
-        assert comparison["runs"][run.name]["scores"] == alone["scores"]
+        assert comparison["runs"][run.name]["scores"] == alone.scores.to_json()
     for test in comparison["tests"]:
         one, two = (comparison["runs"][k]["scores"]["values"] for k in ("one", "two"))
         metric = test["metric"]
@@ -70,7 +82,7 @@ def test_an_evaluation_that_stands_serves_again(runs: list[Path], data: Path) ->
     evaluate(runs[0], data, metrics=["l1"], command="before")
     evaluate(runs[1], data, metrics=["l1"], seed=3, command="before")
     found = compare_runs(runs, data, metrics=["l1"], command="now")
-    assert [one["command"] for one in found["runs"].values()] == ["before", "now"]
+    assert [one.command for one in found.runs.values()] == ["before", "now"]
 
 
 def test_a_difference_is_found_in_the_right_direction() -> None:
@@ -79,7 +91,7 @@ def test_a_difference_is_found_in_the_right_direction() -> None:
     noise = rng.normal(size=30) * 0.01
     blur = results(l1=list(base), ssim=list(base), lpips=list(base))
     good = results(l1=list(base - 0.1 + noise), ssim=list(base + 0.1 + noise), lpips=list(base))
-    found = compare_results({"blur": blur, "good": good}, seed=0)
+    found = contrast(blur=blur, good=good)
     tests = {test["metric"]: test for test in found["tests"]}
     assert tests["l1"]["better"] == tests["ssim"]["better"] == "good"
     assert tests["lpips"]["better"] is None
@@ -95,7 +107,7 @@ def test_a_difference_is_found_in_the_right_direction() -> None:
 def test_the_segmentation_score_is_tested_where_it_has_a_value_an_image() -> None:
     base = np.random.default_rng(2).uniform(0.4, 0.6, size=30)
     worse, better = results(pixel_accuracy=list(base)), results(pixel_accuracy=list(base + 0.2))
-    found = compare_results({"worse": worse, "better": better}, seed=0)
+    found = contrast(worse=worse, better=better)
     (test,) = found["tests"]
     assert (test["metric"], test["better"]) == ("pixel_accuracy", "better")
     assert found["best"]["pixel_accuracy"] == {"run": "better", "clear": True}
@@ -104,8 +116,8 @@ def test_the_segmentation_score_is_tested_where_it_has_a_value_an_image() -> Non
 def test_p_values_are_corrected_for_all_metrics_and_pairs_of_runs() -> None:
     base = np.random.default_rng(1).normal(size=30)
     shifts = {"a": 0.0, "b": 1.0, "c": 2.0}
-    found = compare_results(
-        {k: results(l1=list(base + s), ssim=list(base + s)) for k, s in shifts.items()}, seed=0
+    found = contrast(
+        **{k: results(l1=list(base + s), ssim=list(base + s)) for k, s in shifts.items()}
     )
     assert len(found["tests"]) == 6
     smallest = min(test["p"] for test in found["tests"])
@@ -115,8 +127,8 @@ def test_p_values_are_corrected_for_all_metrics_and_pairs_of_runs() -> None:
 def test_metrics_without_a_value_an_image_are_not_tested() -> None:
     one, two = results(l1=[0.1] * 30), results(l1=[0.2] * 30)
     for result, value in ((one, 50.0), (two, 90.0)):
-        result["scores"]["values"]["fid"] = value
-    found = compare_results({"one": one, "two": two}, seed=0)
+        result.scores.values["fid"] = value
+    found = contrast(one=one, two=two)
     assert {test["metric"] for test in found["tests"]} == {"l1"}
     assert found["best"]["fid"] == {"run": "one", "clear": False}
 
@@ -124,7 +136,7 @@ def test_metrics_without_a_value_an_image_are_not_tested() -> None:
 def test_the_images_that_differ_most_come_first() -> None:
     one = results(l1=[0.5] * 30)
     two = results(l1=[0.5 + 0.01 * ((7 * k) % 30) for k in range(30)])
-    found = compare_results({"one": one, "two": two}, seed=0)["differ"]["l1"]
+    found = contrast(one=one, two=two)["differ"]["l1"]
     spread = [abs(image["values"]["one"] - image["values"]["two"]) for image in found]
     assert spread == sorted(spread, reverse=True)
     assert found[0]["name"] == "17"  # 7 * 17 = 119 = 29 mod 30
@@ -134,7 +146,7 @@ def test_the_images_that_differ_most_come_first() -> None:
 def test_different_images_are_not_compared() -> None:
     one, two = results(l1=[0.5] * 30), results(["x"] * 30, l1=[0.5] * 30)
     with pytest.raises(DataError, match="one and two were measured on different images"):
-        compare_results({"one": one, "two": two}, seed=0)
+        contrast(one=one, two=two)
 
 
 def test_runs_are_called_by_their_folders_and_by_paths_where_those_clash(tmp_path: Path) -> None:
@@ -163,7 +175,7 @@ def test_runs_of_other_sizes_are_compared_with_a_note(
     runs: list[Path], data: Path, tmp_path: Path
 ) -> None:
     larger = make_run(tmp_path / "larger", "data.size=40")
-    found = compare_runs([runs[0], larger], data, metrics=["l1"])
+    found = compare_runs([runs[0], larger], data, metrics=["l1"]).to_json()
     assert any("one: size [32, 32]; larger: size [40, 40]" in note for note in found["notes"])
 
 

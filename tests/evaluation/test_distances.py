@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from limner.errors import DataError
-from limner.evaluation.distances import frechet, kid, kid_subset_size
+from limner.evaluation.metrics.distances import frechet, kid, kid_subset_size
 
 # samples and dimensions: fewer, as many, more
 SHAPES = [(2, 9), (7, 30), (16, 16), (17, 16), (200, 12), (5, 1)]
@@ -167,7 +167,7 @@ def test_kid_is_its_definition_by_one_kernel_and_by_a_kernel_each(subsets: int) 
 def test_kid_does_not_depend_on_the_block_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = cloud(1, 50, 5), cloud(2, 40, 5, shift=0.4)
     whole = kid(x, y, subset_size=20)
-    monkeypatch.setattr("limner.evaluation.distances._ROWS", 7)
+    monkeypatch.setattr("limner.evaluation.metrics.distances._ROWS", 7)
     assert kid(x, y, subset_size=20) == pytest.approx(whole, rel=1e-12)
 
 

@@ -18,9 +18,8 @@ from tiny_runs import draw_data, make_run
 from limner.data import decode
 from limner.data.pairs import Pair, side_by_side
 from limner.errors import CheckpointError, DataError, WeightsError
-from limner.evaluation.evaluate import evaluate
+from limner.evaluation.evaluate import evaluate, pairs_digest
 from limner.evaluation.measure import compare_folders
-from limner.evaluation.provenance import pairs_digest
 from limner.evaluation.report import write_report
 from limner.inference import Translator
 
@@ -39,11 +38,13 @@ def test_the_figures_are_those_of_the_files(run: Path, data: Path) -> None:
     results = evaluate(run, data, metrics=["l1", "psnr", "ssim"], command="limner evaluate ...")
     folder = run / "evaluation" / "test"
     again = compare_folders(folder / "target", folder / "images", metrics=["l1", "psnr", "ssim"])
-    assert results["scores"]["values"] == again.values
-    assert results["images"] == 5
-    assert results["names"] == ["0", "1", "2", "3", "4"]
-    assert json.loads((folder / "results.json").read_text()) == json.loads(json.dumps(results))
-    for value in results["scores"]["per_image"].values():
+    assert results.scores.values == again.values
+    assert results.images == 5
+    assert results.names == ["0", "1", "2", "3", "4"]
+    assert json.loads((folder / "results.json").read_text()) == json.loads(
+        json.dumps(results.to_json())
+    )
+    for value in results.scores.per_image.values():
         assert len(value) == 5
 
 
@@ -89,7 +90,7 @@ def test_missing_weights_are_said_before_anything_is_translated(
     monkeypatch.setenv("LIMNER_WEIGHTS", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "none"))
-    monkeypatch.setattr("limner.evaluation.weights.urlopen", _no_network, raising=False)
+    monkeypatch.setattr("limner.networks.weights.urlopen", _no_network, raising=False)
     with pytest.raises(WeightsError, match="--weights"):
         evaluate(run, data, metrics=["fid"], weights=tmp_path / "none")
     assert not (run / "evaluation").exists()
@@ -113,19 +114,17 @@ def test_no_run_no_checkpoint_no_split_are_each_one_sentence(
 def test_the_report_shows_what_was_measured(run: Path, data: Path) -> None:
     results = evaluate(run, data, metrics=["l1", "ssim"])
     page = write_report(run).read_text()
-    for value in results["scores"]["values"].values():
+    for value in results.scores.values.values():
         assert f"{value:.3f}"[:5] in page
 
 
 def test_everything_that_decides_a_figure_is_recorded(run: Path, data: Path) -> None:
     results = evaluate(run, data, metrics=["l1", "ssim"], seed=5, command="limner evaluate ...")
-    basis = results["provenance"]
+    basis = results.provenance
     assert basis["asked"] == {
         "metrics": ["l1", "ssim"], "split": "test", "seed": 5, "device": "cpu"
     }  # fmt: skip
-    assert {"limner", "python", "torch", "numpy", "pillow", "torchmetrics"} <= set(
-        basis["versions"]
-    )
+    assert {"limner", "python", "torch", "numpy", "pillow", "scipy"} <= set(basis["versions"])
     weights = run / "checkpoints" / "00000000" / "generator.safetensors"
     assert basis["generator"] == {
         "file": "00000000/generator.safetensors",
@@ -136,7 +135,7 @@ def test_everything_that_decides_a_figure_is_recorded(run: Path, data: Path) -> 
     assert len(basis["preparation"]["interpolation"]) == 2
     assert basis["pairs"]["count"] == 5
     assert basis["threads"] == torch.get_num_threads()
-    assert results["command"] == "limner evaluate ..."
+    assert results.command == "limner evaluate ..."
 
 
 def test_the_hash_of_the_pairs_is_that_of_their_contents(data: Path, tmp_path: Path) -> None:
@@ -163,7 +162,7 @@ def first(run: Path, data: Path) -> None:
 def serves(run: Path, data: Path, *, metrics: Sequence[str] = ("l1",), seed: int = 1) -> bool:
     """Whether the first evaluation is taken for this one; if not, this one replaces it."""
     results = evaluate(run, data, metrics=metrics, seed=seed, command="second", reuse=True)
-    return results["command"] == "first"
+    return results.command == "first"
 
 
 def test_an_earlier_evaluation_serves_only_where_nothing_has_changed(
@@ -188,7 +187,7 @@ def test_an_earlier_evaluation_serves_only_where_nothing_has_changed(
     Image.fromarray(255 - pixels).save(data / "test" / "3.png")
     assert not serves(run, data)
     first(run, data)
-    monkeypatch.setattr("limner.evaluation.provenance.__version__", "9.9")
+    monkeypatch.setattr("limner.evaluation.measure.__version__", "9.9")
     assert not serves(run, data)
     (folder / "results.json").write_text("[1]")
     assert not serves(run, data)

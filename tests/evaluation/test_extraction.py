@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from limner.errors import ConfigError, DataError
-from limner.evaluation.extraction import CHUNK, extract
 from limner.evaluation.features import InceptionExtractor, VGG16Extractor
-from limner.evaluation.folding import folded
-from limner.evaluation.inception import FIDInception
-from limner.evaluation.pictures import Coloured, Pictures
+from limner.evaluation.features.extraction import CHUNK, extract
+from limner.evaluation.features.inception import FIDInception, folded
+from limner.evaluation.image_sets import Coloured, Pictures
 
 
 def pictures(count: int) -> list[Tensor]:
@@ -134,7 +133,7 @@ def test_folding_works_without_the_fused_call(
     image = drawn.image(1)[None]
     with torch.inference_mode():
         fused = extractor(image)
-        monkeypatch.setattr("limner.evaluation.folding.fused_calls", lambda: False)
+        monkeypatch.setattr("limner.evaluation.features.inception.fused_calls", lambda: False)
         apart = extractor(image)
     assert (fused - apart).abs().max() < 2e-6 * fused.abs().max()
 

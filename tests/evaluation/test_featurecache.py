@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from limner.evaluation import featurecache
+from limner.evaluation.features import feature_cache as featurecache
 from limner.evaluation.measure import Scores, compare_folders, measure
 
 

@@ -11,14 +11,14 @@ from PIL import Image
 from torch import Tensor
 
 from limner.errors import ConfigError, DataError, WeightsError
-from limner.evaluation.extraction import extract
 from limner.evaluation.features import (
     PREPARATIONS,
     InceptionExtractor,
     VGG16Extractor,
     stacks,
 )
-from limner.evaluation.inception import FIDInception
+from limner.evaluation.features.extraction import extract
+from limner.evaluation.features.inception import FIDInception
 from limner.networks.vgg import VGGFeatures, imagenet_normalised
 
 SIZES = [(32, 40), (32, 40), (48, 32), (32, 40), (32, 40)]

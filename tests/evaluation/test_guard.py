@@ -11,8 +11,15 @@ import torch
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from limner.evaluation.guard import FAR_SLOPE, distances, findings, warning
-from limner.evaluation.spectrum import Look, look, mean_look
+from limner.evaluation.segmentation.looks import (
+    FAR_SLOPE,
+    Look,
+    distances,
+    findings,
+    look,
+    mean_look,
+    warning,
+)
 
 PHOTOS = Look(spectrum_slope=-2.2, sharpness=40.0, colourfulness=12.0)
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from limner.errors import DataError
-from limner.evaluation.distances import frechet, frechet_infinity, infinity_sizes
-from limner.evaluation.setfigures import set_figures
+from limner.evaluation.metrics import OF_SETS
+from limner.evaluation.metrics.distances import frechet, frechet_infinity, infinity_sizes
+from limner.evaluation.metrics.of_sets import FeatureSets
 
 
 def normal(count: int, *, seed: int, at: float = 0.0, dimensions: int = 32) -> Tensor:
@@ -21,7 +22,10 @@ def normal(count: int, *, seed: int, at: float = 0.0, dimensions: int = 32) -> T
 def figure(
     name: str, x: Tensor, y: Tensor, *, seed: int = 0, bootstrap: int = 0
 ) -> tuple[float, dict[str, Any]]:
-    return set_figures([name], x, y, seed=seed, bootstrap=bootstrap)[name]
+    metric = OF_SETS[name]
+    sets = FeatureSets(x, y, nearest=[metric.nearest] if metric.nearest else [])
+    found = metric.function(sets, seed=seed, resamples=bootstrap)
+    return found.value, found.details
 
 
 @pytest.mark.parametrize("at", [0.0, 0.5])

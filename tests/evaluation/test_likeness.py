@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from limner.errors import DataError, WeightsError
-from limner.evaluation import weights as store
-from limner.evaluation.dists import DISTS
-from limner.evaluation.similarity import edge_f, ms_ssim, ssim
+from limner.evaluation.metrics.perceptual import DISTS
+from limner.evaluation.metrics.pixels import edge_f, ms_ssim, ssim
+from limner.networks import weights as store
 
 
 def large(seed: int) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from limner.errors import ConfigError, DataError, WeightsError
-from limner.evaluation import weights as store
-from limner.evaluation.lpips import LPIPS
+from limner.evaluation.metrics.perceptual import LPIPS
+from limner.networks import weights as store
 
 
 @pytest.fixture(scope="module")

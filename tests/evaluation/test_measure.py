@@ -13,11 +13,12 @@ from PIL import Image
 from torch import Tensor
 
 from limner.errors import ConfigError, DataError, WeightsError
-from limner.evaluation import weights as store
-from limner.evaluation.distances import frechet
-from limner.evaluation.extraction import extract
-from limner.evaluation.features import EXTRACTORS, VGG16Extractor
+from limner.evaluation.features import VGG16Extractor
+from limner.evaluation.features.extraction import extract
 from limner.evaluation.measure import METRICS, measure
+from limner.evaluation.metrics import OF_SETS, PAIRED
+from limner.evaluation.metrics.distances import frechet
+from limner.networks import weights as store
 
 PIXELS = ["l1", "psnr", "ssim"]
 
@@ -49,13 +50,14 @@ class Untouched:
 def test_what_metrics_need_is_known() -> None:
     for metric in METRICS.values():
         assert set(metric.weights) <= set(store.KNOWN)
-        assert metric.paired or EXTRACTORS[metric.extractor].weights in metric.weights
+    for metric in PAIRED.values():
+        assert (metric.function is None) == (metric.network is not None) == bool(metric.weights)
     manifold = ["precision", "recall", "density", "coverage"]
-    assert [n for n, m in METRICS.items() if not m.paired] == [
+    assert list(OF_SETS) == [
         *("fid", "fid-clean", "fid-inf", "kid", "fd-vgg16", "fd-vgg16-inf"),
         *(f"{name}{suffix}" for suffix in ("", "-vgg16") for name in manifold),
     ]
-    assert [n for n, m in METRICS.items() if m.better == "higher" and m.paired] == [
+    assert [n for n, m in PAIRED.items() if m.better == "higher"] == [
         *("psnr", "ssim", "ms-ssim", "edge-f")
     ]
 

@@ -14,13 +14,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from limner.evaluation import similarity
-from limner.evaluation import weights as store
-from limner.evaluation.distances import frechet, kid
-from limner.evaluation.extraction import extract
 from limner.evaluation.features import InceptionExtractor
-from limner.evaluation.lpips import LPIPS
+from limner.evaluation.features.extraction import extract
 from limner.evaluation.measure import measure
+from limner.evaluation.metrics import pixels as similarity
+from limner.evaluation.metrics.distances import frechet, kid
+from limner.evaluation.metrics.perceptual import LPIPS
+from limner.networks import weights as store
 
 RECORD = Path(__file__).resolve().parents[1] / "data_files" / "reference_metrics.json"
 PREPARATIONS = ("pytorch-fid", "torch-fidelity")

@@ -10,8 +10,13 @@ import torch
 import yaml
 
 from limner.errors import ConfigError, DataError
-from limner.evaluation.segmentation.cityscapes import LABELS, TRAIN_NAMES
-from limner.evaluation.segmentation.classmaps import VOID, identity, load_class_map
+from limner.evaluation.segmentation.classes import (
+    CITYSCAPES,
+    TRAIN_NAMES,
+    VOID,
+    identity,
+    load_class_map,
+)
 
 
 def classes_of(where: str, ids: list[int]) -> list[int]:
@@ -27,8 +32,8 @@ def test_cityscapes_labels_become_train_ids() -> None:
     assert TRAIN_NAMES[0] == "road"
     assert TRAIN_NAMES[18] == "bicycle"
     assert classes_of("cityscapes-train-ids", [0, 18, 255]) == [0, 18, VOID]
-    assert len({label.id for label in LABELS}) == len(LABELS) == 35
-    assert {label.name: label.colour for label in LABELS}["road"] == (128, 64, 128)
+    assert len({label.id for label in CITYSCAPES}) == len(CITYSCAPES) == 35
+    assert {label.name: label.colour for label in CITYSCAPES}["road"] == (128, 64, 128)
 
 
 def test_outputs_beyond_the_classes_are_none_of_them() -> None:

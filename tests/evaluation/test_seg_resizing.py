@@ -13,8 +13,7 @@ import torch
 from PIL import Image
 
 from limner.errors import DataError
-from limner.evaluation.segmentation.protocols import PROTOCOLS
-from limner.evaluation.segmentation.resizing import bytescale, imresize, resized
+from limner.evaluation.segmentation.protocols import PROTOCOLS, bytescale, imresize, resized
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = json.loads((ROOT / "tests" / "data_files" / "imresize.json").read_text())

@@ -17,20 +17,15 @@ from limner.errors import ConfigError, DataError
 from limner.evaluation.measure import compare_folders
 from limner.evaluation.metrics import Scores
 from limner.evaluation.segmentation.confusion import FIGURES
-from limner.evaluation.segmentation.labelmaps import read_ids, scenes
-from limner.evaluation.segmentation.results import with_segmentation
+from limner.evaluation.segmentation.label_files import read_ids, scenes
 from limner.evaluation.segmentation.scoring import check_alignment, segmentation
 from limner.evaluation.segmentation.wording import text
-
-
-def nothing(names: list[str]) -> Scores:
-    raise AssertionError(f"{names} were measured")
 
 
 def scored(real: Path, fake: Path, labels: Path, **settings: object) -> Scores:
     settings = {"segmenter": painted.by_colour, "void": (3,), **settings}
     task = segmentation(labels=labels, **settings)  # pyright: ignore[reportArgumentType]
-    return with_segmentation(["seg"], real, fake, segmentation=task, others=nothing)
+    return compare_folders(real, fake, metrics=["seg"], segmentation=task)
 
 
 def test_the_score_is_that_of_the_known_mistakes(tmp_path: Path) -> None:
@@ -163,13 +158,7 @@ def test_blurred_grey_pictures_score_well_and_are_warned_of(tmp_path: Path) -> N
         painted.save(tmp_path / "labels" / f"{n}.png", ids)
     real, fake, labels = (tmp_path / name for name in ("real", "fake", "labels"))
     task = segmentation(segmenter=painted.by_colour, labels=labels, void=(3,))
-    scores = with_segmentation(
-        ["seg", "ssim"],
-        real,
-        fake,
-        segmentation=task,
-        others=lambda names: compare_folders(real, fake, metrics=names),
-    )
+    scores = compare_folders(real, fake, metrics=["seg", "ssim"], segmentation=task)
     seg = scores.details["seg"]
     assert seg["fake"]["pixel_accuracy"] > 0.85
     assert "segmenter recognises much in these pictures" in seg["warning"]
@@ -180,7 +169,7 @@ def test_blurred_grey_pictures_score_well_and_are_warned_of(tmp_path: Path) -> N
     assert list(scores.values) == ["ssim", *FIGURES]
     assert math.isfinite(scores.values["ssim"])
     assert "versions" in scores.details["run"]
-    itself = with_segmentation(["seg"], real, real, segmentation=task, others=nothing)
+    itself = compare_folders(real, real, metrics=["seg"], segmentation=task)
     assert itself.details["seg"]["warning"] == ""
     assert itself.values["pixel_accuracy"] == itself.details["pixel_accuracy"]["real"]
 
@@ -188,12 +177,10 @@ def test_blurred_grey_pictures_score_well_and_are_warned_of(tmp_path: Path) -> N
 def test_seg_and_what_it_needs_come_together(tmp_path: Path) -> None:
     real, fake, labels = painted.folders(tmp_path, count=1)
     with pytest.raises(ConfigError, match="--labels and --segmenter"):
-        with_segmentation(["seg"], real, fake, segmentation=None, others=nothing)
+        compare_folders(real, fake, metrics=["seg"], segmentation=None)
     task = segmentation(segmenter=painted.by_colour, labels=labels)
     with pytest.raises(ConfigError, match="add seg to --metrics"):
-        with_segmentation(["ssim"], real, fake, segmentation=task, others=nothing)
-    with pytest.raises(ConfigError, match="seg needs label maps"):
-        compare_folders(real, fake, metrics=["seg"])
+        compare_folders(real, fake, metrics=["ssim"], segmentation=task)
     with pytest.raises(ConfigError, match="unknown protocol 'city'"):
         segmentation(segmenter=painted.by_colour, labels=labels, protocol_name="city")
     with pytest.raises(ConfigError, match=r"data\.mode crop"):

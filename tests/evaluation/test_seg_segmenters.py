@@ -14,11 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from limner.errors import ConfigError, LimnerError, WeightsError
-from limner.evaluation.segmentation.predict import padded_size, predict
 from limner.evaluation.segmentation.segmenters import (
     Segmenter,
     callable_segmenter,
     load_segmenter,
+    padded_size,
+    predict,
 )
 
 

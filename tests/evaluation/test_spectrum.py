@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from limner.errors import DataError
-from limner.evaluation.spectrum import colourfulness, look, mean_look, sharpness, spectrum_slope
+from limner.evaluation.segmentation.looks import (
+    colourfulness,
+    look,
+    mean_look,
+    sharpness,
+    spectrum_slope,
+)
 
 
 def power_law(exponent: float, *, height: int, width: int, seed: int = 0) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from limner.errors import ConfigError, WeightsError
-from limner.evaluation import weights as store
+from limner.networks import weights as store
 
 
 @pytest.fixture(autouse=True)

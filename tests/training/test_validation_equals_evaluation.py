@@ -15,11 +15,10 @@ import painted
 
 from limner.data import images_in
 from limner.errors import ConfigError
-from limner.evaluation.evaluate import evaluate
-from limner.evaluation.pictures import listed, matched
-from limner.evaluation.segmentation.owned import own_labels
+from limner.evaluation.evaluate import evaluate, measure_translations
+from limner.evaluation.image_sets import listed, matched
+from limner.evaluation.segmentation.label_files import own_labels
 from limner.evaluation.segmentation.scoring import segmentation
-from limner.evaluation.translating import measure_translations
 from limner.files import read_events
 from limner.inference import Translator, open_pairs
 from limner.training import train
@@ -85,7 +84,7 @@ def test_sets_are_measured_in_the_order_in_which_a_folder_is_read(
         read = [a.stem for a, _ in matched(listed(folder), listed(folder))]
     seen: list[str] = []
     monkeypatch.setattr(
-        "limner.evaluation.translating.measure", lambda *_, names, **__: seen.extend(names)
+        "limner.evaluation.evaluate.measure", lambda *_, names, **__: seen.extend(names)
     )
     pairs = open_pairs(translator.config, tmp_path / "data", "val")
     measure_translations(translator, pairs, metrics=metrics)

@@ -77,7 +77,7 @@ def demo(
     page = write_report(run)
     seconds = time.monotonic() - started
     if json:
-        print_json({**result, "report": page, "seconds": round(seconds, 1)})
+        print_json({**result.to_json(), "report": page, "seconds": round(seconds, 1)})
         return
-    print_scores(result["scores"]["values"], result["scores"]["details"])
+    print_scores(result.scores.values, result.scores.details)
     print(f"done in {seconds:.0f} s: open {page}")

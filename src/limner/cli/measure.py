@@ -82,8 +82,9 @@ def evaluate(
     if out is not None and out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file: give a folder as --out")
     from limner.cli.progress import stages
-    from limner.evaluation.comparing import compare_runs
+    from limner.evaluation.compare import Comparison, compare_runs
     from limner.evaluation.comparison_page import write_comparison
+    from limner.evaluation.evaluate import Evaluation
     from limner.evaluation.evaluate import evaluate as evaluate_run
     from limner.evaluation.report import write_report
 
@@ -101,18 +102,19 @@ def evaluate(
             seg, names(metrics), device=pick_device(device), of=(runs[0], data, split)
         ),
     )
+    result: Evaluation | Comparison
     with stages() as progress:
         result = measured(runs if len(runs) > 1 else runs[0], progress=progress)
     pages = [write_report(run) for run in runs]
-    if len(runs) > 1:
-        pages = [write_comparison(out or Path("comparison"), result)]
+    if isinstance(result, Comparison):
+        pages = [write_comparison(out or Path("comparison"), result.to_json())]
     if json:
-        print_json(result)
-    elif len(runs) == 1:
-        print_scores(result["scores"]["values"], result["scores"]["details"])
-        print_segmentation(result["scores"]["details"])
+        print_json(result.to_json())
+    elif isinstance(result, Comparison):
+        print_comparison(result.to_json())
     else:
-        print_comparison(result)
+        print_scores(result.scores.values, result.scores.details)
+        print_segmentation(result.scores.details)
     if not json:
         print(f"see {pages[0]}")
 
@@ -149,26 +151,19 @@ def compare(
     """
     from limner.cli.progress import stages
     from limner.evaluation.measure import compare_folders
-    from limner.evaluation.segmentation.results import with_segmentation
 
-    segmentation = load(seg, names(metrics), device=pick_device(device))
+    device = pick_device(device)
+    segmentation = load(seg, names(metrics), device=device)
     with stages() as progress:
-        scores = with_segmentation(
-            names(metrics),
+        scores = compare_folders(
             real,
             fake,
-            segmentation=segmentation,
-            others=lambda rest: compare_folders(
-                real,
-                fake,
-                metrics=rest,
-                weights=weights,
-                device=pick_device(device),
-                seed=seed,
-                progress=progress,
-            ),
+            metrics=names(metrics),
+            weights=weights,
+            device=device,
             seed=seed,
             progress=progress,
+            segmentation=segmentation,
         )
     if json:
         print_json(scores.to_json())

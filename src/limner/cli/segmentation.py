@@ -87,7 +87,7 @@ def load(
         if of is None:
             raise both
         from limner.config import read_config
-        from limner.evaluation.segmentation.owned import own_class_map, own_labels
+        from limner.evaluation.segmentation.label_files import own_class_map, own_labels
 
         run, data, split = of
         config = read_config(run / "config.yaml")

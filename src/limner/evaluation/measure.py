@@ -7,29 +7,46 @@ the others compare the two sets as wholes, whatever their order and number. `MET
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from limner import __version__
 from limner.errors import ConfigError, DataError
-from limner.evaluation import featurecache, similarity
-from limner.evaluation import weights as store
-from limner.evaluation.bootstrap import mean_interval
-from limner.evaluation.features import EXTRACTORS
-from limner.evaluation.metrics import METRICS, Scores, check_counts, chosen
-from limner.evaluation.pairs import compare, judge
-from limner.evaluation.pictures import Coloured, Files, Images, Pictures, listed, matched
-from limner.evaluation.setfeatures import FeatureWork
-from limner.evaluation.setfigures import SEED, set_figures
-from limner.evaluation.weights import Progress
+from limner.evaluation.features import EXTRACTORS, exact, feature_cache, stacks
+from limner.evaluation.features.extraction import CHUNK, FeatureWork, in_threads
+from limner.evaluation.image_sets import Coloured, Files, Images, Pairs, Pictures, listed, matched
+from limner.evaluation.metrics import (
+    METRICS,
+    OF_SETS,
+    PAIRED,
+    PairFunction,
+    Scores,
+    check_counts,
+    chosen,
+)
+from limner.evaluation.metrics.of_sets import FeatureSets, Figure
+from limner.evaluation.segmentation.scoring import (
+    Segmentation,
+    score_folders,
+    with_segmentation,
+    without_seg,
+)
+from limner.evaluation.statistics import mean_interval
+from limner.networks import weights as pretrained
+from limner.networks.weights import Progress
 
-__all__ = ["METRICS", "RESAMPLES", "SEED", "Scores", "compare_folders", "measure"]
+__all__ = ["METRICS", "RESAMPLES", "SEED", "Scores", "compare_folders", "measure", "versions"]
 
 RESAMPLES = 1000
-_DOING = "measuring"
+SEED = 2020
+"""torch-fidelity's, so that KID draws the subsets that it draws."""
+PACKAGES = ("torch", "numpy", "pillow", "safetensors", "scipy")
+"""What figures come out of, and whose versions stand beside them."""
 
 
 def measure(
@@ -50,22 +67,31 @@ def measure(
 ) -> Scores:
     """Return the `metrics` of `fake` against `real`.
 
-    `real` and `fake` are sequences of uint8 (or uint16) images C x H x W, read one batch at a
-    time; paired metrics need them in the same order, number and sizes. `names` are the pairs', for
-    the report and for messages, which call a file by its path (numbers if not given). `weights` is
-    a file or folder with pretrained weights, see `weights.find`. `seed` draws subsets and
-    resamples. `progress` is called with the images done, the images in all (each pass over a set
-    counts) and what is being done.
+    On the CPU all figures are the same to the last digit with any batch size, number of threads
+    and of processes, and with or without the cache. Weights are located and loaded before any
+    image is read.
 
-    `bootstrap` is the number of resamples behind each 95 % interval, 0 for none: under a second
-    for paired metrics, a few seconds for a distance. `processes` compute features beside each
-    other (see `extraction.extract`). `cache` keeps the features of the real images, when they are
-    files or a list, for the next time (see `featurecache`). On the CPU all figures are the same
-    to the last digit with any batch size, number of threads and of processes, and with or without
-    the cache.
+    Args:
+        real, fake: sequences of uint8 (or uint16) images C x H x W, read one batch at a time;
+            paired metrics need them in the same order, number and sizes.
+        metrics: names of `METRICS`.
+        weights: a file or folder with pretrained weights, see `limner.networks.weights.find`.
+        device, batch_size: where networks compute, and how many images a GPU sees at once.
+        seed: draws subsets and resamples.
+        names: the pairs', for the report and for messages, which call a file by its path (numbers
+            if not given).
+        download: whether weights may be downloaded.
+        progress: called with the images done, the images in all (each pass over a set counts) and
+            what is being done.
+        bootstrap: the number of resamples behind each 95 % interval, 0 for none: under a second
+            for paired metrics, a few seconds for a distance.
+        processes: how many compute features beside each other (see `extraction.extract`).
+        cache: whether the features of the real images, when they are files or a list, are kept
+            for the next time (see `feature_cache`).
 
-    Raises `ConfigError` for an unknown metric, `WeightsError`, and `DataError` for images that
-    cannot be measured. Weights are located and loaded before any image is read.
+    Raises:
+        ConfigError: an unknown metric. WeightsError: weights are missing or damaged. DataError:
+            images that cannot be measured.
     """
     longest = max(len(real), len(fake))
     if names is None:
@@ -76,21 +102,18 @@ def measure(
     metrics = chosen(metrics)
     if bootstrap < 0:
         raise ConfigError(f"bootstrap is {bootstrap}: give a number of resamples, or 0 for none")
-    paired = [name for name in metrics if METRICS[name].paired]
-    apart = [name for name in metrics if not METRICS[name].paired]
+    paired = [name for name in metrics if name in PAIRED]
+    apart = [name for name in metrics if name in OF_SETS]
     check_counts(metrics, real=len(real), fake=len(fake))
-    paths = {
-        need: store.find(need, weights=weights, download=download, progress=progress)
-        for need in dict.fromkeys(need for name in metrics for need in METRICS[name].weights)
-    }
-    states = {need: store.read(path) for need, path in paths.items()}
-    judges = {name: judge(name, states=states, paths=paths, device=device) for name in paired}
+    paths = find_weights(metrics, weights=weights, download=download, progress=progress)
+    states = {need: pretrained.read(path) for need, path in paths.items()}
+    functions = {name: _pair_function(name, states, paths, device=device) for name in paired}
     extractors = {
         kind: EXTRACTORS[kind]
         .build(states[EXTRACTORS[kind].weights], origin=str(paths[EXTRACTORS[kind].weights]))
         .eval()
         .to(device)
-        for kind in dict.fromkeys(METRICS[name].extractor for name in apart)
+        for kind in dict.fromkeys(OF_SETS[name].extractor for name in apart)
     }
     del states
 
@@ -101,50 +124,44 @@ def measure(
         nonlocal done
         done += count
         if progress is not None:
-            progress(done, total, _DOING)
+            progress(done, total, "measuring")
 
-    per_image = compare(
-        judges,
-        real,
-        fake,
-        batch_size=batch_size,
-        device=device,
-        advance=advance,
+    per_image = compare_pairs(
+        functions, real, fake, batch_size=batch_size, device=device, advance=advance
     )
-    values = {name: sum(each) / len(each) for name, each in per_image.items()}
-    details: dict[str, dict[str, Any]] = {name: {"images": len(real)} for name in paired}
-    for name in paired if bootstrap else ():
-        interval = mean_interval(per_image[name], resamples=bootstrap, seed=seed)
-        how = f"bootstrap over images, {bootstrap} resamples"
-        details[name] |= {"interval": list(interval), "interval_method": how}
-    if "psnr" in per_image:
-        capped = sum(value >= similarity.PSNR_CAP for value in per_image["psnr"])
-        details["psnr"] |= {"cap_db": similarity.PSNR_CAP, "capped_images": capped}
-    shas = {need: store.sha256(path) for need, path in paths.items()}
+    figures = {
+        name: _mean_figure(name, each, resamples=bootstrap, seed=seed)
+        for name, each in per_image.items()
+    }
+    shas = {need: pretrained.sha256(path) for need, path in paths.items()}
     if apart:
         work = FeatureWork(extractors, shas, batch_size, device, processes, advance)
-        a, remembered = work.features(Coloured(real), cache=cache and featurecache.switched_on())
-        b, _ = work.features(Coloured(fake), cache=False)
+        of_real, kept = work.features(Coloured(real), cache=cache and feature_cache.switched_on())
+        of_fake, _ = work.features(Coloured(fake), cache=False)
         for kind, extractor in extractors.items():
-            same = [name for name in apart if METRICS[name].extractor == kind]
-            found = set_figures(same, a[kind], b[kind], seed=seed, bootstrap=bootstrap)
-            for name, (values[name], details[name]) in found.items():
-                details[name]["preparation"] = extractor.preparation
-                details[name]["reference_from_cache"] = kind in remembered
+            same = {name: OF_SETS[name] for name in apart if OF_SETS[name].extractor == kind}
+            nearest = [one.nearest for one in same.values() if one.nearest is not None]
+            sets = FeatureSets(of_real[kind], of_fake[kind], nearest=nearest)
+            for name, metric in same.items():
+                figures[name] = metric.function(sets, seed=seed, resamples=bootstrap)
+                figures[name].details["preparation"] = extractor.preparation
+                figures[name].details["reference_from_cache"] = kind in kept
+    details: dict[str, dict[str, Any]] = {}
     for name in metrics:
-        details[name]["weights"] = [
+        used = [
             {"name": need, "file": paths[need].name, "sha256": shas[need]}
             for need in METRICS[name].weights
         ]
+        details[name] = {**figures[name].details, "weights": used}
     details["run"] = {
         "device": str(device),
         "batch_size": batch_size,
-        "versions": _versions(),
+        "versions": versions(),
         "sizes": {"real": real.sizes, "fake": fake.sizes},
         "done_to_images": {"real": real.done, "fake": fake.done},
     }
     return Scores(
-        values={name: values[name] for name in metrics},
+        values={name: figures[name].value for name in metrics},
         per_image=per_image,
         details=details,
         names=tuple(names) if paired else (),
@@ -165,33 +182,149 @@ def compare_folders(
     bootstrap: int = RESAMPLES,
     processes: int = 1,
     cache: bool = True,
+    segmentation: Segmentation | None = None,
 ) -> Scores:
     """Return the `metrics` of the images in the folder `fake` against those in `real`.
 
     Where a paired metric is asked for, pictures are paired by stem, and `DataError` lists those
-    without a partner; otherwise names and numbers may differ. The rest is as in `measure`.
+    without a partner; otherwise names and numbers may differ. `segmentation` is what the metric
+    `seg` needs. The rest is as in `measure`.
     """
-    left, right = listed(real), listed(fake)
-    names = None
-    if any(METRICS[name].paired for name in chosen(metrics)):
-        pairs = matched(left, right)
-        left, right = [a for a, _ in pairs], [b for _, b in pairs]
-        names = [path.stem for path in right]
-    return measure(
-        Files(left),
-        Files(right),
-        metrics=metrics,
-        weights=weights,
-        device=device,
-        batch_size=batch_size,
-        seed=seed,
-        names=names,
-        download=download,
-        progress=progress,
-        bootstrap=bootstrap,
-        processes=processes,
-        cache=cache,
+    rest = without_seg(metrics, segmentation)
+    scores = Scores({}, {}, {})
+    if rest or segmentation is None:
+        left, right = listed(real), listed(fake)
+        names = None
+        if any(name in PAIRED for name in chosen(rest)):
+            pairs = matched(left, right)
+            left, right = [a for a, _ in pairs], [b for _, b in pairs]
+            names = [path.stem for path in right]
+        scores = measure(
+            Files(left),
+            Files(right),
+            metrics=rest,
+            weights=weights,
+            device=device,
+            batch_size=batch_size,
+            seed=seed,
+            names=names,
+            download=download,
+            progress=progress,
+            bootstrap=bootstrap,
+            processes=processes,
+            cache=cache,
+        )
+    if segmentation is None:
+        return scores
+    segmented = score_folders(segmentation, real, fake, progress=progress)
+    return with_segmentation(scores, segmentation, segmented, versions=versions(), seed=seed)
+
+
+def find_weights(
+    metrics: Sequence[str],
+    *,
+    weights: Path | None,
+    download: bool = True,
+    progress: Progress | None = None,
+) -> dict[str, Path]:
+    """Return the files of all weights that the metrics need, by the names of the weights.
+
+    Raises:
+        ConfigError: a metric is unknown. WeightsError: a file is missing or not the right one.
+    """
+    needs = dict.fromkeys(
+        need for name in (chosen(metrics) if metrics else ()) for need in METRICS[name].weights
     )
+    return {
+        need: pretrained.find(need, weights=weights, download=download, progress=progress)
+        for need in needs
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of all that figures come out of."""
+    packages = {name: version(name) for name in PACKAGES}
+    return {"limner": __version__, "python": platform.python_version(), **packages}
+
+
+def compare_pairs(
+    functions: Mapping[str, PairFunction],
+    real: Pictures,
+    fake: Pictures,
+    *,
+    batch_size: int,
+    device: torch.device | str,
+    advance: Callable[[int], None],
+) -> dict[str, list[float]]:
+    """Return the values of each paired metric, one for each pair in order, in one pass.
+
+    On the CPU `CHUNK` pairs are compared at a time whatever `batch_size` is, each chunk by one
+    thread, so the values do not depend on either (see `extraction`). `advance` is called with the
+    number of pairs done since. Raises `DataError` for pairs of different size and for pictures too
+    small for a metric.
+    """
+    values: dict[str, list[float]] = {name: [] for name in functions}
+    if not functions:
+        return values
+    pairs = Pairs(real, fake, coloured=any(PAIRED[name].weights for name in functions))
+
+    def work(chunk: list[Tensor]) -> dict[str, list[float]]:
+        part: dict[str, list[float]] = {name: [] for name in functions}
+        with exact(device):
+            for stack in stacks(chunk, len(chunk)):
+                a, b = stack.to(device).unbind(dim=1)
+                for name, function in functions.items():
+                    part[name] += function(a, b).tolist()
+        return part
+
+    on_cpu = torch.device(device).type == "cpu"
+    starts = range(0, len(pairs), CHUNK if on_cpu else batch_size)
+    parts = (
+        in_threads(work, pairs, starts)
+        if on_cpu
+        else (work([pairs[i] for i in range(s, min(s + batch_size, len(pairs)))]) for s in starts)
+    )
+    for part in parts:
+        for name, each in part.items():
+            values[name] += each
+        advance(len(next(iter(part.values()))))
+    return values
+
+
+def _pair_function(
+    name: str,
+    states: Mapping[str, Mapping[str, Tensor]],
+    paths: Mapping[str, Path],
+    *,
+    device: torch.device | str,
+) -> PairFunction:
+    """Return a paired metric's function; `WeightsError` names a file that does not fit."""
+    metric = PAIRED[name]
+    if metric.function is not None:
+        return metric.function
+    assert metric.network is not None, f"{name} has neither a function nor a network"
+    network = metric.network()
+    backbone, heads = metric.weights
+    network.load(
+        states[backbone],
+        states[heads],
+        backbone_origin=str(paths[backbone]),
+        heads_origin=str(paths[heads]),
+    )
+    network.eval()
+    network.to(device)
+    return network.compare_bytes
+
+
+def _mean_figure(name: str, each: Sequence[float], *, resamples: int, seed: int) -> Figure:
+    """Return the mean of a paired metric over the pictures, and what it rests on."""
+    details: dict[str, Any] = {"images": len(each)}
+    if resamples:
+        details["interval"] = list(mean_interval(each, resamples=resamples, seed=seed))
+        details["interval_method"] = f"bootstrap over images, {resamples} resamples"
+    if (more := PAIRED[name].details) is not None:
+        details |= more(each)
+    return Figure(sum(each) / len(each), details)
 
 
 def _named(images: Images, kind: str, names: Sequence[str]) -> Pictures:
@@ -199,11 +332,3 @@ def _named(images: Images, kind: str, names: Sequence[str]) -> Pictures:
     if isinstance(images, Files):
         return Pictures(images, [str(path) for path in images.paths])
     return Pictures(images, [f"{kind} {name}" for name in names])
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of what the figures come out of."""
-    from limner import __version__
-
-    packages = {name: version(name) for name in ("torch", "torchmetrics", "numpy", "pillow")}
-    return {"limner": __version__, "python": platform.python_version(), **packages}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.evaluation.curves import Line, lines_of
-from limner.evaluation.provenance import versions
+from limner.evaluation.measure import versions
 from limner.experiments.finished import results_of
 from limner.experiments.plan import Measurement
 from limner.experiments.record import read_record

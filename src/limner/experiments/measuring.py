@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from limner.errors import ConfigError, WeightsError
-from limner.evaluation.evaluate import locate_weights
+from limner.evaluation.measure import find_weights
 from limner.evaluation.metrics import METRICS, chosen
-from limner.evaluation.weights import find, read
+from limner.networks.weights import find, read
 
 PRETRAINED = ("fid", "fd-vgg16", "lpips")
 """Taken where their weights are found; the first is what papers print."""
@@ -33,7 +33,7 @@ def choose_metrics(asked: Sequence[str], *, weights: Path | None) -> tuple[tuple
     """
     if asked:
         metrics = checked(asked)
-        locate_weights(metrics, weights=weights)
+        find_weights(metrics, weights=weights)
         for need in dict.fromkeys(need for metric in metrics for need in METRICS[metric].weights):
             read(find(need, weights=weights))
         return tuple(dict.fromkeys(metrics)), ""

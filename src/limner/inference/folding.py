@@ -86,11 +86,11 @@ def _fold(stage: nn.Sequential) -> None:
     for before, name in itertools.pairwise(names):
         conv, norm = stage._modules[before], stage._modules[name]
         if isinstance(conv, CONVOLUTIONS) and isinstance(norm, BATCH_NORMS):
-            _fold_pair(conv, norm)
+            fold_pair(conv, norm)
             stage._modules[name] = nn.Identity()
 
 
-def _fold_pair(conv: nn.Conv2d | nn.ConvTranspose2d, norm: Any) -> None:
+def fold_pair(conv: nn.Conv2d | nn.ConvTranspose2d, norm: Any) -> None:
     """Give `conv` the weights and the bias of `norm` after it: y = (x - mean) * scale + shift."""
     scale = (norm.running_var.double() + norm.eps).rsqrt()
     if norm.affine:

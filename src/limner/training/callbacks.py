@@ -14,17 +14,17 @@ from torch import Tensor
 from limner.config import Config
 from limner.data import PairedDataset
 from limner.errors import ConfigError
-from limner.evaluation.evaluate import locate_weights
+from limner.evaluation.evaluate import measure_translations
+from limner.evaluation.measure import find_weights
 from limner.evaluation.metrics import FIGURES
-from limner.evaluation.segmentation.owned import own_class_map, own_labels
-from limner.evaluation.segmentation.results import others_than_seg
+from limner.evaluation.segmentation.label_files import own_class_map, own_labels
 from limner.evaluation.segmentation.scoring import (
     Segmentation,
     check_alignment,
     segmentation,
+    without_seg,
 )
 from limner.evaluation.sheet import sample_sheet
-from limner.evaluation.translating import measure_translations
 from limner.files import replacing
 from limner.inference import Translator, shown_source
 from limner.objective import Objective
@@ -75,7 +75,7 @@ class Validation:
     segmentation: Segmentation | None = None
 
     def __post_init__(self) -> None:
-        locate_weights(others_than_seg(self.metrics, self.segmentation), weights=self.weights)
+        find_weights(without_seg(self.metrics, self.segmentation), weights=self.weights)
 
     def __call__(self, state: State) -> dict[str, float]:
         """Return the value of each metric, and of each term of the losses as `val/g/l1`."""

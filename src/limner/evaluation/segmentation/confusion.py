@@ -11,12 +11,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-FIGURES = ("pixel_accuracy", "class_accuracy", "class_iou", "frequency_weighted_iou")
+from limner.evaluation.statistics import percentile_interval
 
-_CHUNK = 100
+FIGURES = ("pixel_accuracy", "class_accuracy", "class_iou", "frequency_weighted_iou")
 
 
 def confusion(labels: Tensor, predictions: Tensor, *, classes: int) -> Tensor:
@@ -84,31 +86,25 @@ def class_scores(matrix: Tensor) -> ClassScores:
 
 
 def intervals(
-    matrices: Tensor, *, draws: int = 1000, seed: int = 0, level: float = 0.95
+    matrices: Tensor, *, draws: int = 1000, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
     """Return a bootstrap interval of each of `FIGURES` over the pictures.
 
     `matrices` is N x classes x (classes + 1), one a picture. Each draw sums the matrices of N
-    pictures drawn with replacement (Efron's percentile bootstrap), so the figures keep their
-    definition: a figure of the sum.
+    pictures drawn with replacement, so the figures keep their definition: a figure of the sum.
     """
     count = len(matrices)
-    generator = torch.Generator().manual_seed(seed)
     flat = matrices.double().reshape(count, -1)
-    found = []
-    for start in range(0, draws, _CHUNK):
-        size = min(_CHUNK, draws - start)
-        drawn = torch.randint(count, (size, count), generator=generator)
-        times = torch.zeros(size, count, dtype=torch.float64)
-        times.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
-        found.append(_figures((times @ flat).reshape(size, *matrices.shape[1:])))
-    values = torch.cat(found, dim=1)
-    tail = (1 - level) / 2
-    bounds = torch.quantile(values, torch.tensor([tail, 1 - tail], dtype=torch.float64), dim=1)
-    return {
-        name: (float(low), float(high))
-        for name, low, high in zip(FIGURES, bounds[0], bounds[1], strict=True)
-    }
+
+    def figures(index: NDArray[np.int64]) -> NDArray[np.float64]:
+        drawn = torch.from_numpy(index)
+        times = torch.zeros(drawn.shape, dtype=torch.float64)
+        times.scatter_add_(-1, drawn, torch.ones_like(times))
+        summed = (times @ flat).reshape(*drawn.shape[:-1], *matrices.shape[1:])
+        return _figures(summed).numpy()
+
+    low, high = percentile_interval(figures, count=count, resamples=draws, seed=seed)
+    return {name: (float(low[k]), float(high[k])) for k, name in enumerate(FIGURES)}
 
 
 def _sums(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,10 +1,10 @@
-"""The segmentation score of a folder of generated pictures, beside that of the real photos."""
+"""The segmentation score of generated pictures, beside that of the real photos."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,16 @@ import torch
 from torch import Tensor
 
 from limner.errors import ConfigError
-from limner.evaluation.pictures import Coloured, Files, Images, Pictures
-from limner.evaluation.segmentation.classmaps import ClassMap, identity, load_class_map
-from limner.evaluation.segmentation.confusion import class_scores, confusion, intervals
-from limner.evaluation.segmentation.labelmaps import (
+from limner.evaluation.image_sets import Coloured, Files, Images, Pictures
+from limner.evaluation.metrics import SEG, Scores
+from limner.evaluation.segmentation.classes import ClassMap, identity, load_class_map
+from limner.evaluation.segmentation.confusion import (
+    FIGURES,
+    class_scores,
+    confusion,
+    intervals,
+)
+from limner.evaluation.segmentation.label_files import (
     Labels,
     Scene,
     digest,
@@ -24,16 +30,17 @@ from limner.evaluation.segmentation.labelmaps import (
     scenes,
     scenes_in_memory,
 )
-from limner.evaluation.segmentation.predict import predict
-from limner.evaluation.segmentation.protocols import Protocol, protocol
-from limner.evaluation.segmentation.resizing import Size, resized
+from limner.evaluation.segmentation.looks import Look, distances, look, mean_look, warning
+from limner.evaluation.segmentation.protocols import Protocol, Size, protocol, resized
 from limner.evaluation.segmentation.segmenters import (
+    PADDING,
+    RESAMPLING,
     Segmenter,
     callable_segmenter,
     load_segmenter,
+    predict,
 )
-from limner.evaluation.spectrum import Look, look, mean_look
-from limner.evaluation.weights import Progress
+from limner.networks.weights import Progress
 
 WORK = "segmenting"
 
@@ -64,7 +71,7 @@ class Segmentation:
 
 @dataclass
 class Side:
-    """What was found of one set of pictures: a matrix and a look a picture, and sizes."""
+    """What one set gave of pictures: a matrix and a look a picture, and sizes."""
 
     matrices: list[Tensor] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
@@ -151,8 +158,8 @@ def check_labels(task: Segmentation, names: Sequence[str]) -> None:
 
 
 @dataclass
-class Found:
-    """The outcome of `score`: both sides, the scenes, the class map that was used."""
+class Segmented:
+    """The outcome of a score: both sides, the scenes, the class map that was used."""
 
     real: Side
     fake: Side
@@ -162,44 +169,46 @@ class Found:
     done: dict[str, dict[str, int]]
 
 
-def score(task: Segmentation, real: Path, fake: Path, *, progress: Progress | None = None) -> Found:
+def score_folders(
+    task: Segmentation, real: Path, fake: Path, *, progress: Progress | None = None
+) -> Segmented:
     """Segment the pictures in `fake` and the photos in `real`, and compare with the label maps.
 
     One picture at a time, so the figures depend on no batch size. Raises `DataError` for what has
     no partner and for label maps that cannot be read or hold unknown ids.
     """
-    found = scenes(real, fake, task.labels)
+    matched = scenes(real, fake, task.labels)
     return score_pictures(
         task,
-        found,
-        Files([scene.real for scene in found]),
-        Files([scene.fake for scene in found]),
-        same=[scene.real.samefile(scene.fake) for scene in found],
+        matched,
+        Files([scene.real for scene in matched]),
+        Files([scene.fake for scene in matched]),
+        same=[scene.real.samefile(scene.fake) for scene in matched],
         progress=progress,
     )
 
 
 def score_pictures(
     task: Segmentation,
-    found: list[Scene],
+    pairs: list[Scene],
     real: Images,
     fake: Images,
     *,
     same: Sequence[bool] = (),
     progress: Progress | None = None,
-) -> Found:
-    """Do the work of `score` on pictures that were read or made already, in the scenes' order.
+) -> Segmented:
+    """Do the work of `score_folders` on pictures that are read already, in the scenes' order.
 
     `same` says of which scenes photo and picture are one, so that it is segmented once.
     """
     sides = {"real": Side(), "fake": Side()}
     pictures = {
-        "real": Pictures(real, [str(scene.real) for scene in found]),
-        "fake": Pictures(fake, [str(scene.fake) for scene in found]),
+        "real": Pictures(real, [str(scene.real) for scene in pairs]),
+        "fake": Pictures(fake, [str(scene.fake) for scene in pairs]),
     }
     coloured = {kind: Coloured(one) for kind, one in pictures.items()}
     mapped, label_sizes = task.class_map, Counter[str]()
-    for index, scene in enumerate(found):
+    for index, scene in enumerate(pairs):
         ids = read_ids(scene.label)
         label_size = (ids.shape[0], ids.shape[1])
         label_sizes[_text(label_size)] += 1
@@ -228,10 +237,117 @@ def score_pictures(
                 )
             )
         if progress is not None:
-            progress(index + 1, len(found), WORK)
+            progress(index + 1, len(pairs), WORK)
     assert mapped is not None, "there is at least one scene"
     done = {kind: one.done for kind, one in pictures.items()}
-    return Found(sides["real"], sides["fake"], found, mapped, label_sizes, done)
+    return Segmented(sides["real"], sides["fake"], pairs, mapped, label_sizes, done)
+
+
+def without_seg(metrics: Sequence[str], segmentation: Segmentation | None) -> list[str]:
+    """Return the metrics less `seg`; `ConfigError` unless it and what it needs come together."""
+    if SEG in metrics and segmentation is None:
+        raise ConfigError("seg needs label maps and a segmenter: say --labels and --segmenter")
+    if SEG not in metrics and segmentation is not None:
+        raise ConfigError("a segmenter serves the metric seg alone: add seg to --metrics")
+    return [name for name in metrics if name != SEG]
+
+
+def with_segmentation(
+    scores: Scores,
+    task: Segmentation,
+    segmented: Segmented,
+    *,
+    versions: dict[str, str],
+    seed: int = 0,
+) -> Scores:
+    """Return `scores` with the segmentation figures of the generated pictures among its values.
+
+    `seed` draws the bootstrap intervals. `details` of each figure has the real photos' under
+    `real`, its interval and a note; `details["seg"]` all the rest, with both confusion matrices and
+    the warning, if one is due.
+    """
+    real, fake = segmented.real.to_json(seed=seed), segmented.fake.to_json(seed=seed)
+    details: dict[str, dict[str, Any]] = {}
+    for name in FIGURES:
+        details[name] = {
+            "images": len(segmented.scenes),
+            "real": real[name],
+            "interval": fake["intervals"][name],
+            "interval_method": "percentile bootstrap over the pictures",
+            "note": f"the real photos: {real[name]:.4f}",
+        }
+    contradiction = warning(
+        real_accuracy=real["pixel_accuracy"],
+        fake_accuracy=fake["pixel_accuracy"],
+        one_class=max(fake["pixels"]) / max(1, sum(fake["pixels"])),
+        real=_look(real),
+        fake=_look(fake),
+        values=scores.values,
+    )
+    details["pixel_accuracy"]["look"] = _looks(real, fake)
+    if contradiction:
+        details["pixel_accuracy"]["warning"] = contradiction
+    details[SEG] = {
+        **task.record(),
+        "protocol_about": task.protocol.about,
+        "padding": f"{PADDING}, up to multiples of {task.segmenter.multiple}",
+        "resampling": RESAMPLING,
+        "label_sizes": dict(segmented.label_sizes.most_common()),
+        "class_map": segmented.class_map.to_json(),
+        "confusion_rows": list(segmented.class_map.classes),
+        "confusion_columns": [*segmented.class_map.classes, "none of the classes"],
+        "names": [scene.name for scene in segmented.scenes],
+        "fake": fake,
+        "real": real,
+        "done_to_images": segmented.done,
+        "distances": distances(scores.values),
+        "seed": seed,
+        "notes": _notes(segmented, real, fake),
+        "warning": contradiction,
+    }
+    if "run" not in scores.details:
+        details["run"] = {"device": str(task.segmenter.device), "versions": versions}
+    return replace(
+        scores,
+        values={**scores.values, **{name: fake[name] for name in FIGURES}},
+        per_image={**scores.per_image, "pixel_accuracy": fake["pixel_accuracy_per_image"]},
+        details={**scores.details, **details},
+        names=scores.names or tuple(scene.fake.stem for scene in segmented.scenes),
+    )
+
+
+def _look(side: dict[str, Any]) -> Look:
+    return Look(*(side[k] for k in ("spectrum_slope", "sharpness", "colourfulness")))
+
+
+def _looks(real: dict[str, Any], fake: dict[str, Any]) -> str:
+    """Return the look of the pictures beside that of the photos, for the report's table."""
+    names = ("spectrum_slope", "sharpness", "colourfulness")
+    told = (f"{k.replace('_', ' ')} {fake[k]:.2f} (real photos {real[k]:.2f})" for k in names)
+    return ", ".join(told)
+
+
+def _notes(segmented: Segmented, real: dict[str, Any], fake: dict[str, Any]) -> list[str]:
+    """Return what a reader of the figures must know."""
+    notes = []
+    absent = [
+        name
+        for name, pixels in zip(segmented.class_map.classes, fake["pixels"], strict=True)
+        if not pixels
+    ]
+    if absent:
+        notes.append(
+            f"no label shows {', '.join(absent)}: class accuracy and class IoU count such classes "
+            f"as 0, as pix2pix's script does; over the classes that occur they are "
+            f"{fake['class_accuracy_present']:.4f} and {fake['class_iou_present']:.4f} (the real "
+            f"photos: {real['class_accuracy_present']:.4f} and {real['class_iou_present']:.4f})"
+        )
+    if real["segmented_sizes"] != fake["segmented_sizes"]:
+        notes.append(
+            "photos and generated pictures were segmented at different sizes: say "
+            "--segmentation-size HxW to compare them at one"
+        )
+    return notes
 
 
 def _text(size: Sequence[int]) -> str:

@@ -16,13 +16,18 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from limner.errors import ConfigError, WeightsError
-from limner.evaluation import weights as store
+from limner.evaluation.segmentation.protocols import Size
+from limner.networks import weights as pretrained
 
 MULTIPLE = 8
 """Sides of what a segmenter is given are multiples of it; see `predict`."""
+
+PADDING = "edge pixels repeated at the right and the bottom, their scores cut off again"
+RESAMPLING = "scores resampled bilinearly (half-pixel centres) to the label map, then the largest"
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _TORCHSCRIPT = (".pt", ".pth", ".ts", ".torchscript", ".jit")
@@ -128,7 +133,7 @@ def onnx_segmenter(path: Path) -> Segmenter:
     about = {
         "kind": "ONNX",
         "file": path.name,
-        "sha256": store.sha256(path),
+        "sha256": pretrained.sha256(path),
         "onnxruntime": onnxruntime.__version__,
     }
     return Segmenter(scores, about, size=fixed)
@@ -153,7 +158,7 @@ def torchscript_segmenter(
             f"{path} cannot be read as TorchScript: {_first_line(error)}; a file of weights alone "
             "is no segmenter"
         ) from error
-    about = {"kind": "TorchScript", "file": path.name, "sha256": store.sha256(path)}
+    about = {"kind": "TorchScript", "file": path.name, "sha256": pretrained.sha256(path)}
     return Segmenter(module, about, device=device)
 
 
@@ -197,9 +202,61 @@ def hugging_face_segmenter(where: str | Path, *, device: torch.device | str = "c
     }
     weights = Path(where) / "model.safetensors"
     if weights.is_file():
-        about["sha256"] = store.sha256(weights)
+        about["sha256"] = pretrained.sha256(weights)
     # Patches and strides of transformers reach 32.
     return Segmenter(scores, about, multiple=32, device=device)
+
+
+def padded_size(size: Size, multiple: int) -> Size:
+    """Return the next height and width that are multiples of `multiple`."""
+    height, width = (-(-side // multiple) * multiple for side in size)
+    return height, width
+
+
+@torch.inference_mode()
+def predict(segmenter: Segmenter, picture: Tensor, *, size: Size, name: str) -> tuple[Tensor, int]:
+    """Return the channel with the largest score of each pixel, int64 of `size`, and how many.
+
+    `picture` is uint8 3 x H x W. Where H and W are no multiples of `segmenter.multiple`, the last
+    row and column are repeated up to the next multiple and their scores cut off again; scores that
+    come smaller than what was given are first enlarged to it. Scores of another size than `size`
+    are resampled bilinearly before the largest is taken, so that labels are never resized.
+
+    Raises `ConfigError` where the segmenter takes another size only, `WeightsError` where it fails
+    or gives no scores.
+    """
+    height, width = picture.shape[1:]
+    if segmenter.size not in (None, (height, width)):
+        fixed = segmenter.size
+        raise ConfigError(
+            f"{segmenter.name} takes pictures of {fixed[0]}x{fixed[1]} (height x width) only and "
+            f"{name} is {height}x{width}: say --segmentation-size {fixed[0]}x{fixed[1]}"
+        )
+    full = (height, width) if segmenter.size else padded_size((height, width), segmenter.multiple)
+    images = picture.to(segmenter.device).float()[None] / 255
+    if full != (height, width):
+        images = F.pad(images, (0, full[1] - width, 0, full[0] - height), mode="replicate")
+    try:
+        scores = segmenter.scores(images)
+    except Exception as error:
+        # What a foreign network or program raises is its own affair; it cannot score the picture.
+        raise WeightsError(
+            f"{segmenter.name} failed on {name} ({height}x{width}): {_first_line(error)}"
+        ) from error
+    if not isinstance(scores, Tensor) or scores.ndim != 4 or len(scores) != 1:
+        shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+        raise WeightsError(f"{segmenter.name} gave {shape}: a segmenter gives scores N x C x H x W")
+    scores = scores.float()
+    if tuple(scores.shape[2:]) != full:
+        scores = _resampled(scores, full)
+    scores = scores[:, :, :height, :width]
+    if (height, width) != size:
+        scores = _resampled(scores, size)
+    return scores.argmax(dim=1)[0].cpu(), scores.shape[1]
+
+
+def _resampled(scores: Tensor, size: Size) -> Tensor:
+    return F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
 
 
 def _normalisation(where: str | Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -208,8 +265,8 @@ def _normalisation(where: str | Path) -> tuple[tuple[float, ...], tuple[float, .
     if not Path(where).is_dir():
         from transformers.utils import cached_file  # pyright: ignore[reportMissingImports]
 
-        found = cached_file(str(where), path.name, _raise_exceptions_for_missing_entries=False)
-        path = Path(found) if found else None
+        cached = cached_file(str(where), path.name, _raise_exceptions_for_missing_entries=False)
+        path = Path(cached) if cached else None
     if path is None or not path.is_file():
         return _IMAGENET
     try:

@@ -108,6 +108,36 @@ class Coloured:
         return image
 
 
+class Pairs:
+    """Pictures and their targets as 2 x C x H x W, real first; `DataError` where sizes differ.
+
+    Where one is grey and the other RGB the grey one is replicated; with `coloured` every grey one
+    is, and other numbers of channels are refused.
+    """
+
+    def __init__(self, real: Pictures, fake: Pictures, *, coloured: bool) -> None:
+        self.real, self.fake = real, fake
+        self.in_colour = Coloured(real), Coloured(fake)
+        self.coloured = coloured
+
+    def __len__(self) -> int:
+        return len(self.fake)
+
+    def __getitem__(self, index: int) -> Tensor:
+        a, b = self.real[index], self.fake[index]
+        if self.coloured or {a.shape[0], b.shape[0]} == {1, 3}:
+            a, b = (side[index] for side in self.in_colour)
+        names = self.real.names[index], self.fake.names[index]
+        if a.shape[1:] != b.shape[1:]:
+            (h, w), (other_h, other_w) = a.shape[1:], b.shape[1:]
+            raise different_sizes(names[0], (h, w), names[1], (other_h, other_w))
+        if len(a) != len(b):
+            raise DataError(
+                f"{names[0]} has {len(a)} channels and {names[1]} {len(b)}: give both as many"
+            )
+        return torch.stack([a, b])
+
+
 class Files:
     """Image files, decoded when asked for."""
 

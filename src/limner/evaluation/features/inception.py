@@ -4,6 +4,12 @@ Architecture: Szegedy et al. 2015 (arXiv:1512.00567), in the form of TensorFlow'
 2015-12-05 which Heusel et al. 2017 (arXiv:1706.08500) measure with. It differs from the paper's:
 averages leave out the padding, the very last pool is a maximum, and there are 1008 classes.
 Names are those of the published `pt_inception-2015-12-05-6726825d.pth`.
+
+Once loaded it is `folded`: each batch norm goes into the convolution before it, and on the CPU
+convolution, bias and ReLU are one oneDNN call on channels-last memory, where the separate layers
+write every map three times: the same figures in half the time. All is float32 still: on processors
+with AMX, three products of bfloat16 halves would leave an error of 1e-5 in the features and six
+take longer than float32.
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.errors import WeightsError
+from limner.inference.folding import fold_pair
 
 SIZE = 299
 
@@ -230,3 +237,47 @@ class FIDInception(nn.Module):
         except RuntimeError as error:
             first = str(error).splitlines()[-1].strip()
             raise WeightsError(f"{origin} is not FID's Inception v3: {first}") from error
+
+
+class RectifiedConv(nn.Module):
+    """Convolution with bias, then ReLU, in one call where there is one; channels-last."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        assert conv.bias is not None, "a folded norm leaves a bias"
+        self.register_buffer(
+            "weight", conv.weight.detach().float().contiguous(memory_format=torch.channels_last)
+        )
+        self.register_buffer("bias", conv.bias.detach().float())
+        self.stride = [int(n) for n in conv.stride]
+        self.padding = [int(n) for n in conv.padding]  # pyright: ignore[reportArgumentType]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the rectified maps."""
+        if fused_calls() and x.device.type == "cpu":
+            return torch.ops.mkldnn._convolution_pointwise(
+                x, self.weight, self.bias, self.padding, self.stride, [1, 1], 1, "relu", [], ""
+            )
+        return F.relu(F.conv2d(x, self.weight, self.bias, self.stride, self.padding))
+
+
+def fused_calls() -> bool:
+    """Whether this build of PyTorch has oneDNN's convolution with ReLU in one call."""
+    return torch.backends.mkldnn.is_available() and hasattr(
+        torch.ops.mkldnn, "_convolution_pointwise"
+    )
+
+
+def folded(network: FIDInception) -> FIDInception:
+    """Return `network`, changed in place: each convolution with its norm and ReLU is one layer.
+
+    It can only be used, no longer trained or loaded; give it channels-last images.
+    """
+    for name, module in list(network.named_modules()):
+        if isinstance(module, _Conv):
+            fold_pair(module.conv, module.bn)
+            network.set_submodule(name, RectifiedConv(module.conv))
+    return network.eval()

@@ -1,4 +1,4 @@
-"""Label maps of a data set: read as class ids, and matched with the pictures by name."""
+"""Label maps of a data set: where they lie, read as class ids, matched with pictures by name."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from limner.config import Config
+from limner.data import Pair, find_pairs, known_table
 from limner.data.decode import decode
-from limner.errors import DataError
-from limner.evaluation.pictures import listed
+from limner.errors import ConfigError, DataError
+from limner.evaluation.image_sets import listed
+from limner.evaluation.segmentation.classes import SHIPPED
+from limner.inference import default_cache_folder
 
 # What Cityscapes adds to the name of a frame, longest first.
 _SUFFIXES = ("_gtFine_labelTrainIds", "_gtFine_labelIds", "_gtCoarse_labelIds", "_leftImg8bit")
@@ -89,13 +93,13 @@ def scenes(real: Path, fake: Path, labels: Labels) -> list[Scene]:
     """
     sets = [_by_name(files) for files in (listed(real), listed(fake), label_files(labels))]
     missing = [
-        f"{what} {folder} lacks {_some(sorted(wanted.keys() - found.keys()))}"
-        for what, folder, found, wanted in (
+        f"{what} {folder} lacks {_some(sorted(wanted.keys() - files.keys()))}"
+        for what, folder, files, wanted in (
             ("the folder of real photos", real, sets[0], sets[1]),
             ("the folder of generated pictures", fake, sets[1], sets[0]),
             ("the folder of label maps", _place(labels), sets[2], sets[1]),
         )
-        if wanted.keys() - found.keys()
+        if wanted.keys() - files.keys()
     ]
     if missing:
         raise DataError(
@@ -103,7 +107,7 @@ def scenes(real: Path, fake: Path, labels: Labels) -> list[Scene]:
             f"{'; '.join(missing)}"
         )
     return [
-        Scene(name, *(found[name] for found in sets))
+        Scene(name, *(files[name] for files in sets))
         for name in sorted(sets[1], key=lambda k: sets[1][k].stem)
     ]
 
@@ -113,14 +117,14 @@ def scenes_in_memory(names: Sequence[str], labels: Labels) -> list[Scene]:
 
     Raises `DataError` where one has no label map.
     """
-    found = _by_name(label_files(labels))
-    made = []
+    by_name = _by_name(label_files(labels))
+    scenes_of_names = []
     for name in names:
         file = Path(f"{name}.png")
-        if scene_name(file) not in found:
+        if scene_name(file) not in by_name:
             raise DataError(f"{name} has no label map of its name in {_place(labels)}: add it")
-        made.append(Scene(scene_name(file), file, file, found[scene_name(file)]))
-    return made
+        scenes_of_names.append(Scene(scene_name(file), file, file, by_name[scene_name(file)]))
+    return scenes_of_names
 
 
 def digest(paths: Sequence[Path]) -> str:
@@ -133,15 +137,15 @@ def digest(paths: Sequence[Path]) -> str:
 
 
 def _by_name(paths: Sequence[Path]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     for path in paths:
         name = scene_name(path)
-        if name in found:
+        if name in by_name:
             raise DataError(
-                f"{found[name]} and {path.name} belong to one scene, {name}: keep one of them"
+                f"{by_name[name]} and {path.name} belong to one scene, {name}: keep one of them"
             )
-        found[name] = path
-    return found
+        by_name[name] = path
+    return by_name
 
 
 def _place(labels: Labels) -> Path:
@@ -151,3 +155,61 @@ def _place(labels: Labels) -> Path:
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more
+
+
+_FOLDERS = frozenset({"label", "gtFine", "gtCoarse", "annotations"})
+"""Folders of label maps in the layouts of `limner.data`; so are those that end in `_label`."""
+
+
+def own_labels(config: Config, data: Path, split: str) -> tuple[Path, ...]:
+    """Return the files of the label maps of a split, from which a run of `config` makes photos.
+
+    They are the pairs' sources where the run takes label maps, or where the folder's name says
+    that they are: `test/label`, `test_label`, `gtFine/test`, `annotations/validation`.
+
+    Raises `ConfigError` where there are none, `DataError` for a split that cannot be read.
+    """
+    pairs = find_pairs(data, split, direction=config.data.direction)
+    apart = all(pair.source_half is None for pair in pairs)
+    sources = tuple(pair.source for pair in pairs)
+    if apart and (config.data.labels is not None or _named_labels(sources, data)):
+        return sources
+    if apart and _named_labels([pair.target for pair in pairs], data):
+        raise ConfigError(
+            f"seg scores photos made of label maps, and this run makes the label maps of {data}: "
+            "leave seg out"
+        )
+    raise ConfigError(
+        f"{data} has no folder of label maps that is known (test/label, test_label, gtFine/test, "
+        "annotations/validation): say --labels FOLDER"
+    )
+
+
+def own_class_map(config: Config, data: Path, split: str) -> str:
+    """Return the name of the shipped class map of a data set with `own_labels`.
+
+    It is that of the known table of label maps that the run was trained with, or that dataset.yaml
+    or the files' names and values tell. Raises `ConfigError` where none does.
+    """
+    labels = config.data.labels
+    table = labels.table if labels is not None else None
+    if table is None:
+        pairs: Sequence[Pair] = find_pairs(data, split, direction=config.data.direction)
+        table = known_table(data, pairs, memory=default_cache_folder())
+    if table in SHIPPED:
+        return table
+    what = f"has the label maps of {table}" if table else "is no data set that is known"
+    raise ConfigError(
+        f"{data} {what}, and class maps are shipped for {', '.join(SHIPPED)}: say --class-map, or "
+        "--labels FOLDER if its labels are numbered as the segmenter's outputs"
+    )
+
+
+def _named_labels(files: Sequence[Path], root: Path) -> bool:
+    """Whether all files lie in folders of label maps below `root`."""
+    return all(
+        any(
+            part in _FOLDERS or part.endswith("_label") for part in path.parts[len(root.parts) : -1]
+        )
+        for path in files
+    )

@@ -8,6 +8,7 @@ long, and its mean takes mirrored borders in.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +40,11 @@ def psnr(real: Tensor, fake: Tensor) -> Tensor:
     """Return the peak signal-to-noise ratio in dB, peak 255, at most `PSNR_CAP`."""
     error = (real.double() - fake.double()).square().mean(dim=(1, 2, 3))
     return (10 * torch.log10(PEAK**2 / error)).clamp(max=PSNR_CAP)
+
+
+def count_capped(values: Sequence[float]) -> dict[str, float]:
+    """Return what a figure of `psnr` rests on: its cap, and the pictures that reached it."""
+    return {"cap_db": PSNR_CAP, "capped_images": sum(value >= PSNR_CAP for value in values)}
 
 
 def ssim(real: Tensor, fake: Tensor) -> Tensor:

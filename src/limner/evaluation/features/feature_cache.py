@@ -20,7 +20,7 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from limner import __version__
-from limner.evaluation.pictures import Coloured, Files, Images, Pictures
+from limner.evaluation.image_sets import Coloured, Files, Images, Pictures
 from limner.files import replacing
 
 LIMIT = 1 << 30
@@ -84,9 +84,9 @@ def kept(name: str, *, folder: Path | None = None) -> tuple[Tensor, Seen] | None
         data = path.read_bytes()
         features = load(data)["features"]
         length = int.from_bytes(data[:8], "little")
-        told = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["seen"])
-        sizes = {int(index): size for index, size in told["sizes"].items()}
-        done = {what: set(indices) for what, indices in told["done"].items()}
+        seen = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["seen"])
+        sizes = {int(index): size for index, size in seen["sizes"].items()}
+        done = {what: set(indices) for what, indices in seen["done"].items()}
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
     with contextlib.suppress(OSError):
@@ -102,23 +102,23 @@ def keep(
     A folder that cannot be written is passed over: the figures do not need it.
     """
     home = folder or cache_folder()
-    told = {"sizes": seen[0], "done": {what: sorted(at) for what, at in seen[1].items()}}
+    record = {"sizes": seen[0], "done": {what: sorted(at) for what, at in seen[1].items()}}
     with contextlib.suppress(OSError):
         with replacing(home / f"{name}.safetensors") as at:
-            save_file({"features": features.float()}, at, metadata={"seen": json.dumps(told)})
+            save_file({"features": features.float()}, at, metadata={"seen": json.dumps(record)})
         _trim(home, limit)
 
 
 def _trim(folder: Path, limit: int) -> None:
     """Delete the files longest unused until the rest fits, but never the newest."""
-    found = []
+    kept_files = []
     for path in folder.glob("*.safetensors"):
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
-            found.append((status.st_mtime_ns, status.st_size, path))
-    found.sort()
-    total = sum(size for _, size, _ in found)
-    for _, size, path in found[:-1]:
+            kept_files.append((status.st_mtime_ns, status.st_size, path))
+    kept_files.sort()
+    total = sum(size for _, size, _ in kept_files)
+    for _, size, path in kept_files[:-1]:
         if total <= limit:
             break
         path.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import collections
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,14 +22,14 @@ from torch import Tensor
 
 from limner import memory
 from limner.errors import ConfigError
-from limner.evaluation.features import Extractor, exact, stacks
-from limner.evaluation.pictures import Coloured, Images
+from limner.evaluation.features import EXTRACTORS, Extractor, exact, feature_cache, stacks
+from limner.evaluation.image_sets import Coloured, Images
 
 CHUNK = 8
 """Images in a forward pass on the CPU: more gain nothing there and fall out of its caches."""
 
 Advance = Callable[[int], None]
-_Found = dict[str, Tensor]
+_Features = dict[str, Tensor]
 _Result = TypeVar("_Result")
 
 
@@ -63,39 +64,94 @@ def extract(
     starts = range(0, len(images), step)
     processes = min(processes, max(1, len(starts)))
     if not on_cpu:
-        parts = (_features(extractors, _read(images, s, step), device) for s in starts)
+        parts = (_extracted(extractors, _read(images, s, step), device) for s in starts)
     elif processes > 1:
         parts = _in_processes(extractors, images, starts, processes)
     else:
-        parts = in_threads(lambda chunk: _features(extractors, chunk, "cpu"), images, starts)
-    found: dict[str, list[Tensor]] = {name: [] for name in extractors}
+        parts = in_threads(lambda chunk: _extracted(extractors, chunk, "cpu"), images, starts)
+    chunks: dict[str, list[Tensor]] = {name: [] for name in extractors}
     with memory.kept() if on_cpu and processes == 1 else contextlib.nullcontext():
         for start, part in zip(starts, parts, strict=True):
             for name, features in part.items():
-                found[name].append(features)
+                chunks[name].append(features)
             if advance is not None:
                 advance(min(step, len(images) - start))
     return {
         name: torch.cat(parts) if parts else torch.empty(0, extractors[name].dimensions)
-        for name, parts in found.items()
+        for name, parts in chunks.items()
     }
+
+
+@dataclass(frozen=True)
+class FeatureWork:
+    """How features come about, the same for both sets.
+
+    `shas` are the SHA-256 of the weights by name; `advance` is told of images done. The rest is as
+    in `extract`.
+    """
+
+    extractors: Mapping[str, Extractor]
+    shas: Mapping[str, str]
+    batch_size: int
+    device: torch.device | str
+    processes: int
+    advance: Callable[[int], None]
+
+    def features(self, images: Coloured, *, cache: bool) -> tuple[dict[str, Tensor], set[str]]:
+        """Return the features of `images` by extractor, and which of them had been kept."""
+        content = feature_cache.contents(images) if cache else ""
+        names = {kind: self._key(kind, content) for kind in self.extractors} if content else {}
+        features: dict[str, Tensor] = {}
+        for kind, name in names.items():
+            if (hit := feature_cache.kept(name)) is not None and len(hit[0]) == len(images):
+                features[kind] = hit[0]
+                images.pictures.remember(hit[1])
+        missing = {kind: e for kind, e in self.extractors.items() if kind not in features}
+        remembered = set(features)
+        if not missing:
+            self.advance(len(images))
+            return features, remembered
+        features |= extract(
+            missing,
+            images,
+            batch_size=self.batch_size,
+            device=self.device,
+            advance=self.advance,
+            processes=self.processes,
+        )
+        for kind in missing.keys() & names.keys():
+            feature_cache.keep(names[kind], features[kind], images.pictures.seen())
+        return features, remembered
+
+    def _key(self, kind: str, content: str) -> str:
+        extractor = self.extractors[kind]
+        device = torch.device(self.device).type
+        settings = {
+            "extractor": kind,
+            "weights": self.shas[EXTRACTORS[kind].weights],
+            "preparation": extractor.preparation,
+            "dimensions": extractor.dimensions,
+            "device": device,
+            "chunk": CHUNK if device == "cpu" else self.batch_size,
+        }
+        return feature_cache.key(content, settings=settings)
 
 
 def _read(images: Images, start: int, count: int) -> list[Tensor]:
     return [images[index] for index in range(start, min(start + count, len(images)))]
 
 
-def _features(
+def _extracted(
     extractors: Mapping[str, Extractor], chunk: list[Tensor], device: torch.device | str
-) -> _Found:
+) -> _Features:
     """Return the features of a few images, run by run of one size."""
-    found: dict[str, list[Tensor]] = {name: [] for name in extractors}
+    chunks: dict[str, list[Tensor]] = {name: [] for name in extractors}
     with exact(device):
         for stack in stacks(chunk, len(chunk)):
             batch = stack.to(device)
             for name, extractor in extractors.items():
-                found[name].append(extractor(batch).cpu().double())
-    return {name: torch.cat(parts) for name, parts in found.items()}
+                chunks[name].append(extractor(batch).cpu().double())
+    return {name: torch.cat(parts) for name, parts in chunks.items()}
 
 
 @contextlib.contextmanager
@@ -156,15 +212,15 @@ def _begin(extractors: Mapping[str, Extractor], images: Images, step: int) -> No
 
 def _chunk_in_worker(start: int) -> tuple[dict[str, NDArray[np.float64]], Any]:
     extractors, images, step = _work
-    found = _features(extractors, _read(images, start, step), "cpu")
+    features = _extracted(extractors, _read(images, start, step), "cpu")
     seen = images.pictures.seen() if isinstance(images, Coloured) else None
     # Arrays, not tensors: those would travel as open files that end with the process.
-    return {name: x.numpy() for name, x in found.items()}, seen
+    return {name: x.numpy() for name, x in features.items()}, seen
 
 
 def _in_processes(
     extractors: Mapping[str, Extractor], images: Images, starts: range, processes: int
-) -> Iterator[_Found]:
+) -> Iterator[_Features]:
     """Yield each chunk's features, decoded and computed in worker processes."""
     import torch.multiprocessing
 
@@ -177,7 +233,7 @@ def _in_processes(
         initargs=(extractors, images, starts.step),
     ) as pool:
         tasks = ((lambda start=start: pool.submit(_chunk_in_worker, start)) for start in starts)
-        for found, seen in _windowed(tasks, 2 * processes):
+        for features, seen in _windowed(tasks, 2 * processes):
             if seen is not None and isinstance(images, Coloured):
                 images.pictures.remember(seen)
-            yield {name: torch.from_numpy(x) for name, x in found.items()}
+            yield {name: torch.from_numpy(x) for name, x in features.items()}

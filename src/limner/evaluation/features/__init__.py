@@ -16,9 +16,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from limner.errors import ConfigError, DataError, unknown_name
-from limner.evaluation.folding import folded
-from limner.evaluation.inception import SIZE, FIDInception
-from limner.evaluation.pictures import Images
+from limner.evaluation.features.inception import SIZE, FIDInception, folded
+from limner.evaluation.image_sets import Images
 from limner.networks.vgg import VGGFeatures, imagenet_normalised
 
 
@@ -65,8 +64,8 @@ def _resized_cleanly(images: Tensor) -> Tensor:
     resized = np.empty((*images.shape[:2], SIZE, SIZE), dtype=np.float32)
     for number, image in enumerate(images.float().cpu().numpy()):
         for channel, levels in enumerate(image):
-            made = Image.fromarray(levels).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
-            resized[number, channel] = np.asarray(made)
+            enlarged = Image.fromarray(levels).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+            resized[number, channel] = np.asarray(enlarged)
     x = torch.from_numpy(resized.clip(0, 255)).to(images.device)
     return (x - 128) / 128
 
@@ -135,7 +134,7 @@ class VGG16Extractor(nn.Module):
 
 @dataclass(frozen=True)
 class Kind:
-    """How to make an extractor: the name of its weights and the class that takes their state."""
+    """How an extractor is built: the name of its weights and the class that takes their state."""
 
     weights: str
     build: Callable[..., InceptionExtractor | VGG16Extractor]

@@ -1,4 +1,9 @@
-"""Which label of the data set and which output of the segmenter mean the same class."""
+"""Which label of the data set and which output of the segmenter mean the same class.
+
+The labels of Cityscapes are those of Cordts et al. 2016 (arXiv:1604.01685), by the numbers of the
+data set's own scripts. Train id 255 is left out of every score, and so is -1 (licence plates, which
+are not drawn into the label maps).
+"""
 
 from __future__ import annotations
 
@@ -6,14 +11,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import yaml
 from torch import Tensor
 
 from limner.errors import ConfigError, DataError, unknown_name
-from limner.evaluation.segmentation import cityscapes
 
 VOID = -1
 """The class of a pixel that is left out."""
@@ -37,16 +41,16 @@ class ClassMap:
 
     def of_labels(self, ids: Tensor, *, name: str) -> Tensor:
         """Return the class of each label id, `VOID` for void; `DataError` for an unknown id."""
-        found = torch.unique(ids).tolist()
-        unknown = [value for value in found if value not in self.labels]
+        present = torch.unique(ids).tolist()
+        unknown = [value for value in present if value not in self.labels]
         if unknown:
             known = ", ".join(map(str, sorted(self.labels)))
             raise DataError(
                 f"{name} holds the label {unknown[0]}, and the class map ({self.source}) knows "
                 f"{known}: leave it out with --void {unknown[0]}, or give a class map that has it"
             )
-        table = torch.full((max(found) + 1,), VOID, dtype=torch.int64)
-        for value in found:
+        table = torch.full((max(present) + 1,), VOID, dtype=torch.int64)
+        for value in present:
             mapped = self.labels[value]
             table[value] = VOID if mapped is None else mapped
         return table[ids]
@@ -92,17 +96,75 @@ def identity(count: int, *, void: Sequence[int] = ()) -> ClassMap:
     )
 
 
+class Label(NamedTuple):
+    """One row of Cityscapes' table."""
+
+    name: str
+    id: int
+    train_id: int
+    colour: tuple[int, int, int]
+
+
+CITYSCAPES: tuple[Label, ...] = (
+    Label("unlabeled", 0, 255, (0, 0, 0)),
+    Label("ego vehicle", 1, 255, (0, 0, 0)),
+    Label("rectification border", 2, 255, (0, 0, 0)),
+    Label("out of roi", 3, 255, (0, 0, 0)),
+    Label("static", 4, 255, (0, 0, 0)),
+    Label("dynamic", 5, 255, (111, 74, 0)),
+    Label("ground", 6, 255, (81, 0, 81)),
+    Label("road", 7, 0, (128, 64, 128)),
+    Label("sidewalk", 8, 1, (244, 35, 232)),
+    Label("parking", 9, 255, (250, 170, 160)),
+    Label("rail track", 10, 255, (230, 150, 140)),
+    Label("building", 11, 2, (70, 70, 70)),
+    Label("wall", 12, 3, (102, 102, 156)),
+    Label("fence", 13, 4, (190, 153, 153)),
+    Label("guard rail", 14, 255, (180, 165, 180)),
+    Label("bridge", 15, 255, (150, 100, 100)),
+    Label("tunnel", 16, 255, (150, 120, 90)),
+    Label("pole", 17, 5, (153, 153, 153)),
+    Label("polegroup", 18, 255, (153, 153, 153)),
+    Label("traffic light", 19, 6, (250, 170, 30)),
+    Label("traffic sign", 20, 7, (220, 220, 0)),
+    Label("vegetation", 21, 8, (107, 142, 35)),
+    Label("terrain", 22, 9, (152, 251, 152)),
+    Label("sky", 23, 10, (70, 130, 180)),
+    Label("person", 24, 11, (220, 20, 60)),
+    Label("rider", 25, 12, (255, 0, 0)),
+    Label("car", 26, 13, (0, 0, 142)),
+    Label("truck", 27, 14, (0, 0, 70)),
+    Label("bus", 28, 15, (0, 60, 100)),
+    Label("caravan", 29, 255, (0, 0, 90)),
+    Label("trailer", 30, 255, (0, 0, 110)),
+    Label("train", 31, 16, (0, 80, 100)),
+    Label("motorcycle", 32, 17, (0, 0, 230)),
+    Label("bicycle", 33, 18, (119, 11, 32)),
+    Label("license plate", -1, -1, (0, 0, 142)),
+)
+
+TRAIN_VOID = 255
+"""The train id of what is left out."""
+
+TRAIN_NAMES: tuple[str, ...] = tuple(
+    label.name
+    for label in sorted(CITYSCAPES, key=lambda label: label.train_id)
+    if 0 <= label.train_id < TRAIN_VOID
+)
+"""The names of the 19 train ids, in their order."""
+
+
 def _cityscapes(train_ids: bool) -> ClassMap:
-    names = cityscapes.TRAIN_NAMES
+    names = TRAIN_NAMES
     direct: dict[int, int | None] = {k: k for k in range(len(names))}
     table = {
-        label.id: label.train_id if label.train_id != cityscapes.VOID else None
-        for label in cityscapes.LABELS
+        label.id: label.train_id if label.train_id != TRAIN_VOID else None
+        for label in CITYSCAPES
         if label.id >= 0
     }
     return ClassMap(
         classes=names,
-        labels={**direct, cityscapes.VOID: None} if train_ids else table,
+        labels={**direct, TRAIN_VOID: None} if train_ids else table,
         outputs={k: k for k in range(len(names))},
         source="cityscapes-train-ids" if train_ids else "cityscapes",
     )
@@ -135,25 +197,25 @@ def load_class_map(where: str) -> ClassMap:
         raise unknown_name("class map", where, SHIPPED)
     try:
         text = path.read_text(encoding="utf-8")
-        found = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+        content = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
     except (OSError, ValueError, yaml.YAMLError) as error:
         first = str(error).splitlines()[0]
         raise ConfigError(f"{path} cannot be read as YAML or JSON: {first}") from error
-    return _from_file(found, path)
+    return _from_file(content, path)
 
 
-def _from_file(found: Any, path: Path) -> ClassMap:
-    names = found.get("classes") if isinstance(found, dict) else None
+def _from_file(content: Any, path: Path) -> ClassMap:
+    names = content.get("classes") if isinstance(content, dict) else None
     if not isinstance(names, list) or not names or len({str(n) for n in names}) != len(names):
         raise ConfigError(f"{path} needs `classes`, a list of class names, each once")
-    if extra := set(found) - {"classes", "labels", "outputs"}:
+    if extra := set(content) - {"classes", "labels", "outputs"}:
         raise ConfigError(
             f"{path} has {sorted(map(str, extra))[0]!r}: known are classes, labels, outputs"
         )
     classes = tuple(map(str, names))
     direct = {k: k for k in range(len(classes))}
-    labels = _entries(found.get("labels", direct), "labels", classes, path)
-    outputs = _entries(found.get("outputs", direct), "outputs", classes, path)
+    labels = _entries(content.get("labels", direct), "labels", classes, path)
+    outputs = _entries(content.get("outputs", direct), "outputs", classes, path)
     return ClassMap(
         classes=classes,
         labels=labels,
@@ -162,14 +224,16 @@ def _from_file(found: Any, path: Path) -> ClassMap:
     )
 
 
-def _entries(found: Any, what: str, classes: tuple[str, ...], path: Path) -> dict[int, int | None]:
+def _entries(
+    entries: Any, what: str, classes: tuple[str, ...], path: Path
+) -> dict[int, int | None]:
     """Return one of the two tables with numbers for names."""
-    if isinstance(found, list):
-        found = dict(enumerate(found))
-    if not isinstance(found, dict) or not found:
+    if isinstance(entries, list):
+        entries = dict(enumerate(entries))
+    if not isinstance(entries, dict) or not entries:
         raise ConfigError(f"{path}: `{what}` is a table of ids and classes")
     table: dict[int, int | None] = {}
-    for key, value in found.items():
+    for key, value in entries.items():
         # JSON has texts for keys.
         number = int(key) if str(key).isdecimal() else -1
         if not 0 <= number < _MOST_IDS:

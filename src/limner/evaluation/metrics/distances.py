@@ -1,10 +1,11 @@
-"""Distances between two sets of feature vectors: Fréchet's and the kernel one.
+"""Distances between two sets of feature vectors: Fréchet's, the kernel one, and manifolds.
 
 Pure functions of N x D features (torch or numpy, any float type); all sums are in float64.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from limner.errors import DataError
 
 Features = Tensor | NDArray[np.floating]
 
-_ROWS = 1024  # rows of a kernel matrix held at a time
+_ROWS = 1024  # rows of a matrix of all pairs held at a time
 
 
 class Gaussian(NamedTuple):
@@ -129,12 +130,7 @@ def kid(
     Estimator, draws and the default seed are torch-fidelity's, so where a set has no fewer images
     than `subset_size` the figures are its figures. Raises `DataError`.
     """
-    x, y = matrix(real, "real"), matrix(fake, "fake")
-    if x.shape[1] != y.shape[1]:
-        raise DataError(
-            f"features of {x.shape[1]} and {y.shape[1]} dimensions cannot be compared: "
-            "take both from one extractor"
-        )
+    x, y = matrices(real, fake)
     size = kid_subset_size(len(x), len(y), subset_size)
     rng = np.random.RandomState(seed)
     draws = [
@@ -175,6 +171,132 @@ def _kernel_diagonal(x: Tensor) -> Tensor:
 
 def _marks(picks: Tensor, count: int) -> Tensor:
     return torch.zeros(len(picks), count, dtype=torch.float64).scatter_(1, picks, 1.0)
+
+
+def frechet_statistic(real: Features, fake: Features) -> Callable[[Tensor, Tensor], float]:
+    """Return the Fréchet distance as a function of how often each image counts (N, M weights).
+
+    By the products of all pairs, computed once: with centred rows A and B, weighted by the roots
+    of their counts, the trace of the root is the sum of the singular values of A B^T, here roots
+    of eigenvalues (an error of 1e-7, below what an interval shows).
+    """
+    x, y = matrix(real, "real"), matrix(fake, "fake")
+    centre = x.mean(dim=0)
+    x, y = x - centre, y - centre
+    products = x @ y.T
+
+    def statistic(w: Tensor, v: Tensor) -> float:
+        p, q = w / w.sum(), v / v.sum()
+        a, b = p @ x, q @ y
+        spread_a = (p @ x.square().sum(dim=1) - a @ a) / (1 - 1 / w.sum())
+        spread_b = (q @ y.square().sum(dim=1) - b @ b) / (1 - 1 / v.sum())
+        rows, columns = w.nonzero()[:, 0], v.nonzero()[:, 0]
+        shared = products[rows][:, columns]
+        shared = shared - (shared @ q[columns])[:, None]
+        shared = shared - (p[rows] @ shared)[None, :]
+        left = (w[rows] / (w.sum() - 1)).sqrt()
+        right = (v[columns] / (v.sum() - 1)).sqrt()
+        shared = left[:, None] * shared * right
+        gram = shared @ shared.T if len(rows) <= len(columns) else shared.T @ shared
+        root = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().sum()
+        return float((a - b).square().sum() + spread_a + spread_b - 2 * root)
+
+    return statistic
+
+
+def kid_statistic(real: Features, fake: Features) -> Callable[[Tensor, Tensor], float]:
+    """Return the kernel distance of whole sets as a function of how often each image counts.
+
+    As `kid`; an image drawn twice is not paired with itself.
+    """
+    x, y = matrix(real, "real"), matrix(fake, "fake")
+    xx, yy, xy = ((a @ b.T / x.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
+    xx.fill_diagonal_(0)
+    yy.fill_diagonal_(0)
+
+    def within(kernel: Tensor, w: Tensor) -> Tensor:
+        return (w @ kernel @ w) / (w.sum() ** 2 - w.square().sum())
+
+    def statistic(w: Tensor, v: Tensor) -> float:
+        across = (w @ xy @ v) / (w.sum() * v.sum())
+        return float(within(xx, w) + within(yy, v) - 2 * across)
+
+    return statistic
+
+
+class Balls(NamedTuple):
+    """Who lies in whose k-nearest-neighbour balls.
+
+    A point lies in a set's manifold where it is within the ball of at least one of the set's
+    points; a ball's radius is the distance to the k-th nearest other point of its own set.
+    """
+
+    real_balls_holding_fake: Tensor
+    """M counts."""
+    fake_balls_holding_real: Tensor
+    """N counts."""
+    real_ball_is_visited: Tensor
+    """N truth values: whether any fake lies in this real image's own ball."""
+
+
+def balls(real: Features, fake: Features, *, ks: Sequence[int]) -> dict[int, Balls]:
+    """Return for each of `ks` who lies in whose k-nearest-neighbour balls, of N x D and M x D.
+
+    The distances, nearly all of the work, are computed once for all of `ks`. Raises `DataError`
+    where a set has no more than the largest of `ks` images.
+    """
+    x, y = matrices(real, fake)
+    real_radii, fake_radii = _radii(x, ks, "real"), _radii(y, ks, "fake")
+    by_k = {
+        k: Balls(
+            torch.zeros(len(y), dtype=torch.int64),
+            torch.zeros(len(x), dtype=torch.int64),
+            torch.zeros(len(x), dtype=torch.bool),
+        )
+        for k in ks
+    }
+    for start in range(0, len(x), _ROWS):
+        rows = slice(start, start + _ROWS)
+        apart = _apart(x[rows], y)
+        for k, one in by_k.items():
+            inside = apart <= real_radii[k][rows, None]
+            one.real_balls_holding_fake.add_(inside.sum(dim=0))
+            one.real_ball_is_visited[rows] = inside.any(dim=1)
+            one.fake_balls_holding_real[rows] = (apart <= fake_radii[k][None, :]).sum(dim=1)
+    return by_k
+
+
+def _radii(points: Tensor, ks: Sequence[int], what: str) -> dict[int, Tensor]:
+    """Return for each of `ks` each point's distance to its k-th nearest other point."""
+    most = max(ks)
+    if len(points) <= most:
+        raise DataError(
+            f"{what} has {len(points)} images: balls around the {most} nearest others need at "
+            f"least {most + 1}, so leave precision, recall, density and coverage out"
+        )
+    # Of its k + 1 nearest a point is one itself, at distance 0.
+    parts = [
+        _apart(points[start : start + _ROWS], points).topk(most + 1, dim=1, largest=False).values
+        for start in range(0, len(points), _ROWS)
+    ]
+    nearest = torch.cat(parts)
+    return {k: nearest[:, k] for k in ks}
+
+
+def _apart(x: Tensor, y: Tensor) -> Tensor:
+    # The exact way: by a product of matrices equal points would come out a little apart.
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def matrices(real: Features, fake: Features) -> tuple[Tensor, Tensor]:
+    """Return both sets as `matrix` does; `DataError` where their dimensions differ."""
+    x, y = matrix(real, "real"), matrix(fake, "fake")
+    if x.shape[1] != y.shape[1]:
+        raise DataError(
+            f"features of {x.shape[1]} and {y.shape[1]} dimensions cannot be compared: "
+            "take both from one extractor"
+        )
+    return x, y
 
 
 def matrix(features: Features, what: str) -> Tensor:

@@ -1,0 +1,241 @@
+"""The metrics: one table of names, each with its function and what that needs.
+
+A metric that compares each picture with its own target is a line of `PAIRED`, one that compares
+two sets as wholes a line of `OF_SETS`; both together are `METRICS`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
+
+from torch import Tensor
+
+from limner.errors import ConfigError, DataError, unknown_name
+from limner.evaluation.features import EXTRACTORS
+from limner.evaluation.metrics import of_sets, pixels
+from limner.evaluation.metrics.of_sets import FeatureSets, Figure
+from limner.evaluation.metrics.perceptual import DISTS, LPIPS, PerceptualNetwork
+
+Better = Literal["lower", "higher"]
+
+PairFunction = Callable[[Tensor, Tensor], Tensor]
+"""From two N x C x H x W uint8 batches, real and fake, to N values."""
+
+
+class SetFunction(Protocol):
+    """From the features of two sets to a figure; `resamples` are those behind its interval."""
+
+    def __call__(self, sets: FeatureSets, /, *, seed: int, resamples: int) -> Figure:
+        """Return the figure."""
+        ...
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What every metric says of itself: what it is, in words, and which way is better."""
+
+    about: str
+    better: Better
+
+
+@dataclass(frozen=True)
+class PairMetric(Metric):
+    """A metric of pixels: the mean over the pictures of its value for each and its target.
+
+    `function` compares pixels as they are. A metric that needs a network gives `network` in its
+    place, which makes it without weights; `weights` are then those of backbone and heads, names
+    of `limner.networks.pretrained.KNOWN`. `details` tells of all values what the figure rests on.
+    """
+
+    function: PairFunction | None = None
+    network: Callable[[], PerceptualNetwork] | None = None
+    weights: tuple[str, ...] = ()
+    details: Callable[[Sequence[float]], dict[str, float]] | None = None
+
+
+@dataclass(frozen=True)
+class SetMetric(Metric):
+    """A metric of features: two sets by one `extractor` of `features.EXTRACTORS`.
+
+    `nearest` is the number of neighbours that it looks at, if it does.
+    """
+
+    extractor: str
+    function: SetFunction
+    nearest: int | None = None
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The weights of the extractor."""
+        return (EXTRACTORS[self.extractor].weights,)
+
+
+_LPIPS_ALEX = PairMetric(
+    "LPIPS 0.1 on AlexNet",
+    "lower",
+    network=functools.partial(LPIPS, backbone="alex"),
+    weights=("alexnet", "lpips-alex"),
+)
+
+PAIRED: dict[str, PairMetric] = {
+    "l1": PairMetric(
+        "mean absolute difference, levels scaled to [0, 1]", "lower", function=pixels.l1
+    ),
+    "psnr": PairMetric(
+        "peak signal-to-noise ratio in dB, 100 at most",
+        "higher",
+        function=pixels.psnr,
+        details=pixels.count_capped,
+    ),
+    "ssim": PairMetric(
+        "structural similarity, Gaussian window of 11 pixels", "higher", function=pixels.ssim
+    ),
+    "ms-ssim": PairMetric(
+        "structural similarity over five scales, from 176 pixels on",
+        "higher",
+        function=pixels.ms_ssim,
+    ),
+    "edge-f": PairMetric(
+        "F-score of Sobel edges within two pixels, Limner's own", "higher", function=pixels.edge_f
+    ),
+    "lpips": _LPIPS_ALEX,
+    "lpips-alex": _LPIPS_ALEX,
+    "lpips-vgg": PairMetric(
+        "LPIPS 0.1 on VGG16",
+        "lower",
+        network=functools.partial(LPIPS, backbone="vgg"),
+        weights=("vgg16", "lpips-vgg"),
+    ),
+    "dists": PairMetric(
+        "DISTS: structure and texture in VGG16's layers",
+        "lower",
+        network=DISTS,
+        weights=("vgg16", "dists"),
+    ),
+}
+"""Metrics that compare each picture with its own target."""
+
+_fd_vgg16 = functools.partial(of_sets.fid, instead="fd-vgg16-inf")
+
+# Names without a network are on Inception's features, as the papers have them.
+OF_SETS: dict[str, SetMetric] = {
+    "fid": SetMetric("Fréchet inception distance", "lower", "inception", of_sets.fid),
+    "fid-clean": SetMetric(
+        "Fréchet inception distance, resized as clean-fid", "lower", "inception-clean", of_sets.fid
+    ),
+    "fid-inf": SetMetric(
+        "FID extrapolated to endless sets", "lower", "inception", of_sets.fid_infinity
+    ),
+    "kid": SetMetric("kernel inception distance", "lower", "inception", of_sets.kid),
+    "fd-vgg16": SetMetric("Fréchet distance of VGG16 features", "lower", "vgg16", _fd_vgg16),
+    "fd-vgg16-inf": SetMetric(
+        "fd-vgg16 extrapolated to endless sets", "lower", "vgg16", of_sets.fid_infinity
+    ),
+    **{
+        f"{name}{suffix}": SetMetric(f"{about}, {title}", "higher", extractor, function, nearest)
+        for suffix, extractor, title in (
+            ("", "inception", "Inception features"),
+            ("-vgg16", "vgg16", "VGG16 features"),
+        )
+        for name, about, function, nearest in (
+            (
+                "precision",
+                "part of the fakes within the real manifold",
+                of_sets.precision,
+                of_sets.PRECISION_NEAREST,
+            ),
+            (
+                "recall",
+                "part of the reals within the fake manifold",
+                of_sets.recall,
+                of_sets.PRECISION_NEAREST,
+            ),
+            (
+                "density",
+                "how densely reals surround the fakes",
+                of_sets.density,
+                of_sets.DENSITY_NEAREST,
+            ),
+            (
+                "coverage",
+                "part of the reals with a fake nearby",
+                of_sets.coverage,
+                of_sets.DENSITY_NEAREST,
+            ),
+        )
+    },
+}
+"""Metrics that compare two sets as wholes, whatever their order and number."""
+
+METRICS: dict[str, PairMetric | SetMetric] = {**PAIRED, **OF_SETS}
+"""All metrics that two sets of pictures are enough for."""
+
+SEG = "seg"
+"""The name by which `SEGMENTATION` is asked for."""
+
+SEGMENTATION: dict[str, Metric] = {
+    "pixel_accuracy": Metric("share of pixels that the segmenter recognises", "higher"),
+    "class_accuracy": Metric("the same of each class, the mean over classes", "higher"),
+    "class_iou": Metric("intersection over union, the mean over classes", "higher"),
+    "frequency_weighted_iou": Metric("the same, weighted by the classes' pixels", "higher"),
+}
+"""The figures of the metric `seg`, which needs label maps and a segmenter too."""
+
+FIGURES: dict[str, Metric] = {**METRICS, **SEGMENTATION}
+"""All that may stand in a table of scores."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The figures of one comparison; all numbers are finite.
+
+    `values` holds one number a metric, `per_image` one a picture for the paired metrics, in the
+    order of `names` (empty where no metric was paired). `details` says for each metric what it
+    rests on (images, weights with their SHA-256, dimensions, resizing), and under `run` what holds
+    for all: versions, device, sizes, and what was done to pictures so that they could be measured.
+    A metric's details hold `interval`, [low, high] of 95 %, and `interval_method` in words, where
+    intervals were asked for and there is one for it.
+    """
+
+    values: dict[str, float]
+    per_image: dict[str, list[float]]
+    details: dict[str, dict[str, Any]]
+    names: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores as plain dicts, lists, texts and finite numbers, ready for `json`."""
+        return {**asdict(self), "names": list(self.names)}
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """Return the metrics asked for, each once; `ConfigError` for an unknown one and for none."""
+    for name in names:
+        if name == SEG:
+            raise ConfigError("seg needs label maps and a segmenter: say --labels and --segmenter")
+        if name not in METRICS:
+            raise unknown_name("metric", name, [*METRICS, SEG])
+    if not names:
+        raise ConfigError(f"no metric was asked for: known are {', '.join(METRICS)}")
+    return list(dict.fromkeys(names))
+
+
+def check_counts(names: Sequence[str], *, real: int, fake: int) -> None:
+    """Raise `DataError` where so many real and fake images do not do for the metrics `names`."""
+    paired = [name for name in names if name in PAIRED]
+    apart = [name for name in names if name in OF_SETS]
+    if paired and real != fake:
+        raise DataError(
+            f"{real} real and {fake} fake images: {', '.join(paired)} compare picture with "
+            "picture, so give as many of each"
+        )
+    if paired and not real:
+        raise DataError(f"there are no images to compare by {', '.join(paired)}")
+    for what, count in (("real", real), ("fake", fake)):
+        if apart and count < 2:
+            raise DataError(
+                f"{count} {what} image{'' if count == 1 else 's'}: {', '.join(apart)} compare "
+                "distributions, so give at least 2, better hundreds"
+            )
