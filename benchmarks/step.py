@@ -27,11 +27,11 @@ from quiet import machine, paired_ratio, refuse_if_busy, table
 from torch import nn
 
 from limner import memory
-from limner.apart import Apart, Calls, turns_apart
 from limner.config import Config, with_overrides
 from limner.networks import lowered
 from limner.objective import Objective
 from limner.presets import preset
+from limner.timing import Calls, TimedProcess, processes_by_turns
 from limner.training.resolving import resolved
 from limner.training.state import build_discriminators, build_generator, build_state
 from limner.training.step import gan_step
@@ -138,9 +138,9 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         steps = {}
         for name in SUBJECTS:
-            steps[name] = stack.enter_context(Apart(partial(calls_of, name, arguments)))
+            steps[name] = stack.enter_context(TimedProcess(partial(calls_of, name, arguments)))
             steps[name].build()
-        seconds = turns_apart(steps, "step", rounds=arguments.rounds)
+        seconds = processes_by_turns(steps, "step", rounds=arguments.rounds)
     print(f"{what}; {machine()}\n")
     print(table(seconds, baseline="plain"))
     for name in SUBJECTS[1:]:

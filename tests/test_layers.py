@@ -12,7 +12,6 @@ ROWS = [
     {"errors"},
     {"yamltext"},
     {"files", "memory", "settings", "timing"},
-    {"apart"},
     {"networks", "losses", "data", "schedules", "weighting"},
     {"config"},
     {"inference", "objective", "presets"},

@@ -1,16 +1,31 @@
-"""Timing that can be believed: subjects by turns, medians and quartiles, and how busy it was."""
+"""Timing that can be believed: subjects by turns, medians and quartiles, and how busy it was.
+
+Subjects may have processes of their own (`TimedProcess`), as somebody has it who uses only one of
+them. Those that share a process share its memory allocator, its threads and its caches: beside
+other networks PyTorch's eager U-Net takes two thirds of the time that it takes alone, since their
+blocks have taught glibc to keep what is freed.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
 import platform
+import signal
 import statistics
+import threading
 import time
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeVar
+from types import TracebackType
+from typing import Any, TypeVar
 
 import torch
+
+from limner.errors import LimnerError
 
 Subject = TypeVar("Subject")
 
@@ -20,18 +35,41 @@ BUSY = 0.05
 
 def busy_fraction(seconds: float = 2.0) -> float:
     """Return the part of all cores' time that other processes use during `seconds` (Linux)."""
+    watch = Watch()
+    time.sleep(seconds)
+    return watch.others()
+
+
+class Watch:
+    """How much of all cores' time other processes use from its making on."""
+
+    def __init__(self) -> None:
+        self.total, self.idle = _ticks()
+        self.own = _own_seconds()
+
+    def others(self) -> float:
+        """Return that part, from 0 to 1; 0 where the system does not tell (no /proc)."""
+        total, idle = _ticks()
+        passed = total - self.total
+        if not passed:
+            return 0.0
+        ticks = os.sysconf("SC_CLK_TCK")
+        busy = passed - (idle - self.idle) - (_own_seconds() - self.own) * ticks
+        return min(1.0, max(0.0, busy / passed))
+
+
+def _ticks() -> tuple[int, int]:
+    """Return all cores' clock ticks since the machine began: all, and those of nothing to do."""
     path = Path("/proc/stat")
     if not path.exists():
-        return 0.0
+        return 0, 0
+    fields = [int(word) for word in path.read_text().splitlines()[0].split()[1:9]]
+    return sum(fields), fields[3] + fields[4]
 
-    def totals() -> tuple[int, int]:
-        fields = [int(word) for word in path.read_text().splitlines()[0].split()[1:]]
-        return sum(fields), fields[3] + fields[4]
 
-    (all_before, idle_before) = totals()
-    time.sleep(seconds)
-    (all_after, idle_after) = totals()
-    return 1 - (idle_after - idle_before) / max(1, all_after - all_before)
+def _own_seconds() -> float:
+    """Return the processor time of this process."""
+    return sum(os.times()[:2])
 
 
 def interleaved(
@@ -109,8 +147,8 @@ def table(seconds: dict[str, list[float]], *, baseline: str) -> str:
     return "\n".join(lines)
 
 
-def machine() -> str:
-    """Return the processor, the threads used and PyTorch's version."""
+def processor() -> str:
+    """Return the processor, its cores, and the GPU where there is one."""
     name = platform.processor() or platform.machine()
     path = Path("/proc/cpuinfo")
     if path.exists():
@@ -118,12 +156,138 @@ def machine() -> str:
             line.split(":", 1)[1] for line in path.read_text().splitlines() if "model name" in line
         ]
         name = models[0].strip() if models else name
-    return (
-        f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
-        f"torch {torch.__version__}"
-    )
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{name}, {os.cpu_count()} cores{gpu}"
+
+
+def machine() -> str:
+    """Return the processor, the threads used and PyTorch's version."""
+    return f"{processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
 def paired_ratio(one: Sequence[float], other: Sequence[float]) -> float:
     """Return the median over rounds of one / other, which a drifting clock does not move."""
     return statistics.median(a / b for a, b in zip(one, other, strict=True))
+
+
+Calls = dict[str, Callable[[], Any]]
+"""What a process is asked for, by name."""
+
+PAUSE = 0.05
+"""Seconds before a turn, in which the threads of the process before cease to spin."""
+
+TURN = 0.15
+"""Seconds for which a subject is called before it is timed, and for which it is."""
+
+
+class TimedProcess:
+    """Named calls in a process of its own; a context that ends the process on leaving.
+
+    Args:
+        build: makes the calls there; has to be picklable (a module's function, or a partial one).
+    """
+
+    def __init__(self, build: Callable[[], Calls]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._ours, theirs = context.Pipe()
+        given = (theirs, build, torch.get_num_threads())
+        self._process = context.Process(target=_serve, args=given, daemon=True)
+        with _interrupts_ignored():
+            self._process.start()
+        theirs.close()
+
+    def build(self) -> float:
+        """Make the calls there; return the seconds that it took, the imports of PyTorch apart.
+
+        Raises:
+            LimnerError: as `build` raised it.
+        """
+        return self._asked("build")
+
+    def result(self, name: str) -> Any:
+        """Return what the call of that name returns."""
+        return self._asked("result", name)
+
+    def seconds(self, name: str) -> float:
+        """Return the seconds of a call of that name, as `timing.lasting` takes them."""
+        return self._asked("seconds", name)
+
+    def _asked(self, *words: Any) -> Any:
+        try:
+            self._ours.send(words)
+            answer, error = self._ours.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            self._process.join()
+            raise LimnerError(
+                f"a process that was timed ended by itself (code {self._process.exitcode}): if "
+                "memory ran out, time less at once"
+            ) from None
+        if error is not None:
+            raise error
+        return answer
+
+    def __enter__(self) -> TimedProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ours.close()
+        self._process.terminate()
+        self._process.join()
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Let a process that starts now ignore Ctrl-C from its first import on.
+
+    Whoever asks is the one to be interrupted, and ends it. Only the main thread can say so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def processes_by_turns(
+    subjects: dict[str, TimedProcess], name: str, *, rounds: int
+) -> dict[str, list[float]]:
+    """Time the call `name` of each subject in turn; seconds a call, one figure a round."""
+
+    def turn(subject: TimedProcess) -> float:
+        time.sleep(PAUSE)
+        return subject.seconds(name)
+
+    return by_turns(subjects, turn, rounds=rounds)
+
+
+def _serve(theirs: Connection, build: Callable[[], Calls], threads: int) -> None:
+    torch.set_num_threads(threads)
+    calls: Calls = {}
+    while True:
+        try:
+            what, *words = theirs.recv()
+        except (EOFError, ConnectionResetError):
+            return
+        answer, failure = None, None
+        try:
+            begun = time.perf_counter()
+            if what == "build":
+                calls = build()
+                answer = time.perf_counter() - begun
+            elif what == "result":
+                answer = calls[words[0]]()
+            else:
+                answer = lasting(calls[words[0]], seconds=TURN)
+        except Exception as error:
+            failure = error
+            if not isinstance(error, LimnerError):  # a defect: as much as can be told of it
+                failure = RuntimeError(traceback.format_exc())
+        theirs.send((answer, failure))

@@ -13,12 +13,12 @@ from lightning_fabric import Fabric
 from PIL import Image
 
 from limner import timing
-from limner.apart import Apart, Calls
 from limner.cli import main
 from limner.config import to_yaml, with_overrides
 from limner.files import write_text
 from limner.inference import bench as benching
 from limner.presets import preset
+from limner.timing import Calls, TimedProcess
 from limner.training.checkpoint import save_checkpoint
 from limner.training.resolving import resolved
 from limner.training.state import build_state
@@ -36,7 +36,7 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
-class Here(Apart):
+class Here(TimedProcess):
     """Calls in this process, where the test can change what they find."""
 
     def __init__(self, build: Callable[[], Calls]) -> None:
@@ -89,7 +89,7 @@ def test_bench_compares_by_turns_and_notes_a_busy_machine(
     assert all(row["latency"] > 0 and row["throughput"] > 0 for row in rows.values())
     assert results["size"] == [32, 32]
     assert results["notes"] == ["the machine was 50% busy with other work: ratios hold roughly"]
-    monkeypatch.setattr(benching, "Apart", Here)
+    monkeypatch.setattr(benching, "TimedProcess", Here)
     assert main([*words, "--size", "40x64"]) == 0
     printed = capsys.readouterr().out
     assert "40x64" in printed
@@ -105,7 +105,7 @@ def test_what_cannot_serve_is_noted_unless_it_was_asked_for(
     for name in ("onnxruntime", "openvino"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
     monkeypatch.setattr("limner.inference.backends.has_onednn", lambda: False)  # any processor
-    monkeypatch.setattr(benching, "Apart", Here)
+    monkeypatch.setattr(benching, "TimedProcess", Here)
     results = benching.bench(run, rounds=2, batch=1)
     assert [row["backend"] for row in results["rows"]] == ["eager", "folded", "f16", "bf16"]
     assert [note.split(":")[0] for note in results["notes"]] == [

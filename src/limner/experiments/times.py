@@ -14,8 +14,8 @@ import torch
 
 from limner import memory
 from limner.config import read_config, with_overrides
-from limner.experiments.machine import Watch, machine
 from limner.files import write_text
+from limner.timing import Watch, processor
 from limner.training.checkpoint import load_checkpoint, newest
 from limner.training.datasets import TrainingData, open_training_data
 from limner.training.parts import FIELDS
@@ -83,7 +83,7 @@ def measure_times(
         "rounds": rounds,
         "steps": steps,
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
-        "machine": machine(),
+        "machine": processor(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -9,8 +9,8 @@ from typing import Any
 from limner.evaluation.metrics import METRICS
 from limner.evaluation.scoretable import ARROWS, digits, figure
 from limner.experiments.gathering import ALONG
-from limner.experiments.machine import BUSY
 from limner.experiments.measuring import NOTE, PRETRAINED
+from limner.timing import BUSY
 
 SECONDS = "seconds an epoch"
 NOT_RUN = "not run"

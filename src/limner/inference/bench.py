@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from limner import timing
-from limner.apart import Apart, Calls, turns_apart
 from limner.config import FeatureEncoderSettings
 from limner.errors import ConfigError, LimnerError
 from limner.inference.backends import BACKENDS
 from limner.inference.translator import Translator, to_bytes
+from limner.timing import Calls, TimedProcess, processes_by_turns
 
 SEED = 0
 COMPARED = 4
@@ -82,12 +82,12 @@ def bench(
     if busy > timing.BUSY:
         notes.append(f"the machine was {busy:.0%} busy with other work: ratios hold roughly")
     with contextlib.ExitStack() as stack:
-        at_work: dict[str, Apart] = {}
+        at_work: dict[str, TimedProcess] = {}
         starts: dict[str, float] = {}
         for name in asked:
             say(f"building {name}")
             calls = partial(_calls, run, checkpoint, name, size, batch)
-            process = stack.enter_context(Apart(calls))
+            process = stack.enter_context(TimedProcess(calls))
             try:
                 starts[name] = process.build()
             except LimnerError as error:
@@ -98,9 +98,9 @@ def bench(
             at_work[name] = process
         expected = at_work["eager"].result("compared")
         say("timing one picture")
-        single = turns_apart(at_work, "one", rounds=rounds)
+        single = processes_by_turns(at_work, "one", rounds=rounds)
         say(f"timing {batch} pictures")
-        several = turns_apart(at_work, "many", rounds=max(2, rounds // 3))
+        several = processes_by_turns(at_work, "many", rounds=max(2, rounds // 3))
         pictures = {name: process.result("compared") for name, process in at_work.items()}
     rows = []
     for name, picture in pictures.items():

@@ -10,8 +10,8 @@ from functools import partial
 import pytest
 import torch
 
-from limner.apart import Apart, Calls, turns_apart
 from limner.errors import ConfigError, LimnerError
+from limner.timing import Calls, TimedProcess, processes_by_turns
 
 
 def sleeping(seconds: float) -> Calls:
@@ -33,13 +33,16 @@ def failing() -> Calls:
 
 
 def test_calls_are_made_and_timed_in_another_process() -> None:
-    with Apart(partial(sleeping, 0.01)) as one, Apart(partial(sleeping, 0.03)) as other:
+    with (
+        TimedProcess(partial(sleeping, 0.01)) as one,
+        TimedProcess(partial(sleeping, 0.03)) as other,
+    ):
         assert one.build() >= 0
         other.build()
         assert len({os.getpid(), one.result("process"), other.result("process")}) == 3
         assert one.result("threads") == torch.get_num_threads()
         assert one.result("tensor").tolist() == [0, 1, 2]
-        seconds = turns_apart({"one": one, "other": other}, "sleep", rounds=3)
+        seconds = processes_by_turns({"one": one, "other": other}, "sleep", rounds=3)
         assert [len(values) for values in seconds.values()] == [3, 3]
         assert all(value >= 0.01 for value in seconds["one"])
         assert all(value >= 0.03 for value in seconds["other"])
@@ -51,12 +54,12 @@ def test_calls_are_made_and_timed_in_another_process() -> None:
 
 
 def test_what_cannot_be_built_is_said_as_it_would_be_here() -> None:
-    with Apart(refusing) as subject, pytest.raises(ConfigError, match="no such thing: take"):
+    with TimedProcess(refusing) as subject, pytest.raises(ConfigError, match="no such thing: take"):
         subject.build()
 
 
 def test_a_defect_keeps_its_trace_and_an_end_is_told() -> None:
-    with Apart(failing) as subject:
+    with TimedProcess(failing) as subject:
         subject.build()
         with pytest.raises(RuntimeError, match=r"(?s)Traceback.*invalid literal"):
             subject.result("defect")
