@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from limner.cli import build, main
+from limner.cli import main
+from limner.cli.app import build
 from limner.config import with_overrides
 from limner.networks import count_parameters
 from limner.presets import PRESETS, preset

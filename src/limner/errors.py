@@ -11,6 +11,9 @@ import errno
 from collections.abc import Iterable
 from pathlib import Path
 
+# The disk, not the path, is at fault; EFBIG is a quota of one file.
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
+
 
 class LimnerError(Exception):
     """A failure that the user can cure; the message says how."""
@@ -66,14 +69,12 @@ class DiskError(LimnerError, OSError):
         self.strerror = reason.strerror or type(reason).__name__
 
     def __str__(self) -> str:
-        cure = _DISK_CURES.get(self.errno or 0, "make room, or name another path")
+        cure = (
+            "name a path on another disk"
+            if self.errno in (errno.EROFS, errno.EIO)
+            else ("make room, or name another path")
+        )
         return f"{self.path} cannot be written ({self.strerror}): {cure}"
-
-
-_DISK_CURES = {
-    errno.EROFS: "name a path on a disk that may be written to",
-    errno.EIO: "the disk may be failing; name a path on another one",
-}
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from limner.errors import DiskError, FileError, LimnerError, LockedError, printable
+from limner.errors import DISK_ERRORS, DiskError, FileError, LimnerError, LockedError, printable
 from limner.yamltext import read_yaml, yaml_text
 
 __all__ = [
@@ -58,8 +58,6 @@ TEMPORARY = ".limner-"
 _OLD = f"{TEMPORARY}old-"
 NAME_BYTES = 200  # file systems take 255; what is added to a name (".png", "-2") needs room
 TEXT_BYTES = 256 * 2**20
-# The disk, not the path, is at fault; EFBIG is a quota of one file.
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
 _CLUTTER = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
@@ -79,7 +77,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     except DiskError:
         raise
     except OSError as error:
-        if error.errno in _DISK:
+        if error.errno in DISK_ERRORS:
             raise DiskError(path, error) from error
         if error.errno is not None and (
             error.filename is None or TEMPORARY in os.fsdecode(error.filename)

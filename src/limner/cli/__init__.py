@@ -1,66 +1,167 @@
-"""The command line: one module a group of commands; heavy imports wait until a command runs."""
+"""The command line. This module is light: it answers signals before anything heavy is imported.
+
+Exit codes: 0 done, 1 the work failed underway, 2 wrong use or input that cannot be worked on, 70 a
+fault of Limner itself, 130 and 143 stopped by SIGINT and SIGTERM.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from types import FrameType
 
-from cyclopts import App, CycloptsError
-
-from limner import __version__
-from limner.cli import demo, experiment, export, measure, runs, training
-from limner.errors import LimnerError
+FAULT = 70
 
 
-def build() -> App:
-    """Return the application with all its commands."""
-    app = App(
-        name="limner",
-        version=__version__,
-        help="Turn one image into another, learnt from pairs: pix2pix, trained and measured.",
-        help_format="markdown",
-    )
-    app.command(demo.demo)
-    app.command(training.train)
-    app.command(runs.translate)
-    app.command(measure.evaluate, usage="Usage: limner evaluate [OPTIONS] RUN [RUN ...] DATA")
-    app.command(measure.compare)
-    app.command(measure.report)
-    app.command(export.export)
-    app.command(export.bench)
-    app.command(runs.import_run, name="import")
-    app.command(experiment.experiment)
-    app.command(training.presets)
-    return app
+class Stopped(KeyboardInterrupt):
+    """SIGINT or SIGTERM, raised where the main thread is."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__()
+        self.signum = signum
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 done, 1 findings, 2 wrong use."""
+    """Run one command and return its exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        build()(
-            sys.argv[1:] if arguments is None else arguments,
-            exit_on_error=False,
-            print_error=False,
-            result_action="return_value",
-        )
-    except CycloptsError as error:
-        print(f"limner: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        with _signals():
+            status = _run(words)
+    except KeyboardInterrupt as stop:
+        _complain("stopped")
+        return 128 + getattr(stop, "signum", signal.SIGINT)
+    return status
+
+
+def _run(words: list[str]) -> int:
+    from limner.errors import LimnerError
+
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # no letter ends a command that has done its work
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        from limner.cli.app import run
+
+        run(words)
+        sys.stdout.flush()
     except LimnerError as error:
-        print(f"limner: {error}", file=sys.stderr)
+        _complain(str(error))
         return error.exit_code
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`): nothing is left to say.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_stdout()  # the reader of our output has gone (`| head`): nothing is left to say
         return 0
+    except MemoryError as error:
+        _complain(_out_of_memory(error))
+        return 1
     except OSError as error:
-        if error.filename is None:
-            raise
-        reason = error.strerror or type(error).__name__
-        cure = "name another path, or make this one usable"
-        print(f"limner: {error.filename} cannot be used ({reason}): {cure}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("limner: stopped", file=sys.stderr)
-        return 130
+        return _system_error(error, words)
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which may not be imported
+            _complain(_out_of_memory(error))
+            return 1
+        return _fault(error, words)
     return 0
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Answer SIGINT and SIGTERM during the block by `Stopped`; what was ignored stays ignored.
+
+    An exception out of a signal may be swallowed by whatever is being imported, or leave it half
+    done. Nothing has begun then that needs an end, so the process ends at once.
+    """
+    home = os.getpid()
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        if os.getpid() != home:  # a forked worker: it ends as any process does
+            signal.signal(signum, signal.SIG_DFL)
+            signal.raise_signal(signum)
+        while frame is not None:
+            if frame.f_code.co_filename.startswith("<frozen importlib"):
+                os.write(2, b"limner: stopped\n")
+                os._exit(128 + signum)
+            frame = frame.f_back
+        raise Stopped(signum)
+
+    before = {}
+    with contextlib.suppress(ValueError):  # signals belong to the main thread
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                before[signum] = signal.signal(signum, stop)
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+def _complain(sentence: str) -> None:
+    """Say one sentence on standard error; nobody may be left to hear it."""
+    from limner.errors import printable
+
+    with contextlib.suppress(OSError, ValueError):
+        print(f"limner: {printable(sentence)}", file=sys.stderr, flush=True)
+
+
+def _silence_stdout() -> None:
+    """Send what is still buffered nowhere, so that the interpreter's end does not fail on it."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _out_of_memory(error: BaseException) -> str:
+    reason = f" ({' '.join(str(error).split())[:200]})" if str(error) else ""
+    return (
+        f"memory ran out{reason}: take a smaller size or batch, for training also "
+        "--set training.activation_checkpointing=true"
+    )
+
+
+def _system_error(error: OSError, words: list[str]) -> int:
+    """Say what the system refused; exit 2 where another path is the cure, else 1."""
+    from limner.errors import DISK_ERRORS
+
+    if error.errno is None:
+        return _fault(error, words)
+    reason = error.strerror or type(error).__name__
+    if error.filename is None:
+        _complain(f"the system refused the work ({reason}): make room for it and repeat")
+        _silence_stdout()
+        return 1
+    path = os.fsdecode(error.filename) if not isinstance(error.filename, int) else error.filename
+    if error.errno in DISK_ERRORS:
+        _complain(f"{path} cannot be used ({reason}): make room, or name another path")
+        return 1
+    _complain(f"{path} cannot be used ({reason}): name another path, or make this one usable")
+    return 2
+
+
+def _fault(error: BaseException, words: list[str]) -> int:
+    """Say that Limner itself is at fault and where the details lie."""
+    import platform
+    import shlex
+    import tempfile
+    import traceback
+
+    from limner import __version__
+
+    details = "".join(traceback.format_exception(error))
+    what = f"this is a fault of Limner ({type(error).__name__}: {str(error)[:200]})"
+    if os.environ.get("LIMNER_DEBUG"):
+        print(details, file=sys.stderr)
+        _complain(f"{what}: please report it with the lines above")
+        return FAULT
+    head = f"limner {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
+    head += f"{shlex.join(['limner', *words])}\n\n"
+    try:
+        handle, path = tempfile.mkstemp(prefix="limner-fault-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(head + details)
+    except OSError:
+        _complain(f"{what}: set LIMNER_DEBUG=1 to see the details, and report them")
+    else:
+        _complain(f"{what}: please report it with the details in {path}")
+    return FAULT

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from limner.cli.options import Json, command_line, print_json, print_scores
+from limner.cli.options import Json, Seed, command_line, print_json, print_scores, say
 
 TRAIN, VAL, TEST = 240, 16, 40
 # What makes `pix2pix-small` small enough for minutes on two cores.
-SETTINGS = (
-    "generator.width=16",
-    "discriminators.0.width=16",
-    "training.epochs=10",
-    "training.lr=4e-4",
-    "training.samples_every=2",
-    "validation.every=2",
-)
+SETTINGS = {
+    "generator.width": 16,
+    "discriminators.0.width": 16,
+    "training.epochs": 10,
+    "training.lr": 4e-4,
+    "training.samples_every": 2,
+    "validation.every": 2,
+}
 
 
 def demo(
     *,
     out: Path = Path("demo"),
     resume: Annotated[bool, Parameter(negative=())] = False,
-    seed: int = 0,
+    seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Draw a small data set of facades, train on it, measure the result, write the report.
@@ -49,9 +50,9 @@ def demo(
         Decides the data and the training.
     """
     from limner.cli.progress import progress
-    from limner.config import with_overrides
+    from limner.config import replace
     from limner.data.facades import draw_facades
-    from limner.errors import CheckpointError
+    from limner.errors import CheckpointError, printable
     from limner.evaluation.evaluate import evaluate
     from limner.evaluation.report import write_report
     from limner.presets import preset
@@ -66,10 +67,9 @@ def demo(
             draw_facades(
                 data, train=TRAIN, val=VAL, test=TEST, seed=seed, on_drawn=lambda done: advance()
             )
-        print(f"drew {TRAIN + VAL + TEST} pairs in {data}")
-    config = with_overrides(
-        preset("pix2pix-small"), [*SETTINGS, f"seed={seed}", f"data.root={str(data)!r}"]
-    )
+        print(printable(f"drew {TRAIN + VAL + TEST} pairs in {data}"), file=sys.stderr)
+    settings = {**SETTINGS, "seed": seed, "data.root": str(data)}
+    config = replace(preset("pix2pix-small"), settings)
     train(config, out=run, resume=resume, progress=True, command=command_line())
     result = evaluate(
         run, data, split="test", metrics=["l1", "psnr", "ssim"], command=command_line()
@@ -80,4 +80,4 @@ def demo(
         print_json({**result.to_json(), "report": page, "seconds": round(seconds, 1)})
         return
     print_scores(result.scores.values, result.scores.details)
-    print(f"done in {seconds:.0f} s: open {page}")
+    say(f"done in {seconds:.0f} s: open {page}")

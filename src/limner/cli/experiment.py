@@ -9,14 +9,17 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from limner.cli.options import (
+    Count,
     Device,
     Json,
     Metrics,
+    Name,
     Overrides,
     Weights,
     command_line,
-    pick_device,
+    device_kind,
     print_json,
+    say,
 )
 from limner.errors import ConfigError
 
@@ -27,13 +30,13 @@ def experiment(
     *,
     out: Path | None = None,
     scale: str | None = None,
-    seeds: int | None = None,
-    jobs: int | None = None,
+    seeds: Count | None = None,
+    jobs: Count | None = None,
     only: Annotated[list[str] | None, Parameter(negative=(), consume_multiple=True)] = None,
     overrides: Overrides = None,
     metrics: Metrics = None,
     weights: Weights = None,
-    split: str = "test",
+    split: Name = "test",
     device: Device = "auto",
     times: bool = True,
     only_times: Annotated[bool, Parameter(negative=())] = False,
@@ -94,7 +97,7 @@ def experiment(
     folder = _folder(name, out)
     if report_only or only_times:
         if only_times:
-            time_epochs(folder, data=data, device=_kind(device), weights=weights)
+            time_epochs(folder, data=data, device=device_kind(device), weights=weights)
         _show(write_report(folder), folder, as_json=json)
         return
     if name is None or data is None:
@@ -116,7 +119,7 @@ def experiment(
         out=folder,
         only=only or [],
         jobs=jobs,
-        device=_kind(device),
+        device=device_kind(device),
         weights=weights,
         times=times,
         command=command_line(),
@@ -142,17 +145,7 @@ def _show(results: dict[str, Any], folder: Path, *, as_json: bool) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
-    print(f"see {folder / 'report.html'}")
-
-
-def _kind(device: str) -> str:
-    """Return cpu or cuda: the experiment itself deals out the devices."""
-    kind = pick_device(device)
-    if kind not in ("cpu", "cuda"):
-        raise ConfigError(
-            f"--device {device}: say cpu or cuda; CUDA_VISIBLE_DEVICES chooses among several"
-        )
-    return kind
+    say(f"see {folder / 'report.html'}")
 
 
 def _list(*, as_json: bool) -> None:

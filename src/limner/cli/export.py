@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
-from limner.cli.options import Json, print_json, read_size
+from limner.cli.options import Count, Finite, Json, Name, print_json, read_size, say
 
 
 def export(
@@ -16,9 +16,9 @@ def export(
     form: Annotated[str, Parameter(name="--format")] = "onnx",
     out: Path | None = None,
     size: str | None = None,
-    checkpoint: str = "best",
+    checkpoint: Name = "best",
     dropout: bool | None = None,
-    bound: float = 1e-4,
+    bound: Finite = 1e-4,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
     json: Json = False,
 ) -> None:
@@ -73,7 +73,7 @@ def export(
     spread = ""
     if facts["dropout"]:
         spread = f"; dropout is live and spreads {facts['dropout_spread']:.2f} times the run's"
-    print(
+    say(
         f"{facts['file']} ({facts['bytes'] / 1e6:.1f} MB) differs from the run by at most "
         f"{facts['difference']:.1e} (bound {facts['bound']:.0e}){spread}"
     )
@@ -84,9 +84,9 @@ def bench(
     *,
     size: str | None = None,
     backends: str | None = None,
-    batch: int = 8,
-    rounds: int = 15,
-    checkpoint: str = "best",
+    batch: Count = 8,
+    rounds: Annotated[int, Parameter(validator=validators.Number(gte=2, lte=10**6))] = 15,
+    checkpoint: Name = "best",
     json: Json = False,
 ) -> None:
     """Time a run's back ends on this machine by turns: latency, throughput, truth, start.
@@ -113,13 +113,10 @@ def bench(
     """
     from rich.console import Console
 
-    from limner.errors import ConfigError
     from limner.inference import checkpoint_folder
     from limner.inference.bench import bench as measured
     from limner.inference.bench import table
 
-    if batch < 1 or rounds < 2:
-        raise ConfigError(f"--batch {batch} --rounds {rounds}: give at least 1 and 2")
     checkpoint_folder(run, checkpoint)
     names = None if backends is None else [name.strip() for name in backends.split(",")]
     console = Console(stderr=True)
@@ -136,7 +133,7 @@ def bench(
     if json:
         print_json(results)
         return
-    print(results["machine"])
+    say(results["machine"])
     height, width = results["size"]
     print(f"{height}x{width}, throughput at batches of {batch}, medians of {rounds} turns\n")
     print(table(results))

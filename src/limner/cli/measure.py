@@ -9,12 +9,15 @@ from limner.cli.options import (
     Device,
     Json,
     Metrics,
+    Name,
+    Seed,
     Weights,
     command_line,
     pick_device,
     print_comparison,
     print_json,
     print_scores,
+    say,
 )
 from limner.cli.segmentation import SegmentationOptions, load, print_segmentation
 
@@ -30,12 +33,12 @@ def evaluate(
     runs_and_data: list[Path],
     /,
     *,
-    split: str = "test",
+    split: Name = "test",
     metrics: Metrics = None,
-    checkpoint: str = "best",
+    checkpoint: Name = "best",
     weights: Weights = None,
     device: Device = "auto",
-    seed: int = 2020,
+    seed: Seed = 2020,
     out: Path | None = None,
     json: Json = False,
     seg: SegmentationOptions | None = None,
@@ -116,7 +119,7 @@ def evaluate(
         print_scores(result.scores.values, result.scores.details)
         print_segmentation(result.scores.details)
     if not json:
-        print(f"see {pages[0]}")
+        say(f"see {pages[0]}")
 
 
 def compare(
@@ -126,7 +129,7 @@ def compare(
     metrics: Metrics = None,
     weights: Weights = None,
     device: Device = "auto",
-    seed: int = 2020,
+    seed: Seed = 2020,
     json: Json = False,
     seg: SegmentationOptions | None = None,
 ) -> None:
@@ -190,4 +193,4 @@ def report(run: Path, *, json: Json = False) -> None:
     if json:
         print_json({"report": page})
     else:
-        print(f"see {page}")
+        say(f"see {page}")

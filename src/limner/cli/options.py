@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
-from limner.errors import ConfigError
+from limner.errors import ConfigError, printable
 
+
+def _finite(type_: object, value: float | None) -> None:
+    if value is not None and not math.isfinite(value):
+        raise ValueError("Must be a finite number.")
+
+
+def _word(type_: object, value: str | None) -> None:
+    """A split or a checkpoint is a name, never a path."""
+    if value is not None and not re.fullmatch(r"\w[\w.-]*", value):
+        raise ValueError("Must be a name of letters, digits, '_', '-' and '.'.")
+
+
+def _listed(type_: object, value: str | None) -> None:
+    if value is not None and not any(part.strip() for part in value.split(",")):
+        raise ValueError("Must name at least one, separated by commas.")
+
+
+Count = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=10**9))]
+"""So many of something: a whole number from 1."""
+Seed = Annotated[int, Parameter(validator=validators.Number(gte=0, lt=2**32))]
+"""What random generators begin from, on 32 bits as NumPy has it."""
+Finite = Annotated[float, Parameter(validator=_finite)]
+Name = Annotated[str, Parameter(validator=_word)]
 Overrides = Annotated[
     list[str] | None,
     Parameter(name="--set", negative=(), help="A setting as key=value; may be repeated."),
@@ -24,8 +49,11 @@ Device = Annotated[
     str, Parameter(help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")
 ]
 Metrics = Annotated[
-    str | None, Parameter(help="Names separated by commas, such as lpips,ssim,fd-vgg16.")
+    str | None,
+    Parameter(validator=_listed, help="Names separated by commas, such as lpips,ssim,fd-vgg16."),
 ]
+# Larger pictures than files hold; both sides at once are bounded by memory.
+LARGEST_SIDE = 2**17
 
 
 def command_line() -> str:
@@ -34,17 +62,20 @@ def command_line() -> str:
 
 
 def read_size(text: str | None, *, option: str) -> tuple[int, int] | None:
-    """Return height and width of a text HEIGHTxWIDTH; nothing for none.
+    """Return height and width of a text HEIGHTxWIDTH; None for None.
 
     Raises:
-        ConfigError: it is no such text, or one of them is 0.
+        ConfigError: it is no such text, or a side is 0 or beyond `LARGEST_SIDE`.
     """
     if text is None:
         return None
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal()) or 0 in (int(height), int(width)):
-        raise ConfigError(f"{option} {text}: give HEIGHTxWIDTH such as 256x512")
-    return int(height), int(width)
+    match = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", text)
+    sides = (0, 0) if match is None else (int(match[1]), int(match[2]))
+    if not all(1 <= side <= LARGEST_SIDE for side in sides):
+        raise ConfigError(
+            f"{option} {text}: give HEIGHTxWIDTH such as 256x512, each side 1 to {LARGEST_SIDE}"
+        )
+    return sides
 
 
 def pick_device(name: str) -> str:
@@ -58,13 +89,40 @@ def pick_device(name: str) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
+        device = torch.device(name)
+        if device.type == "meta":
+            raise RuntimeError("it holds no numbers")
+        torch.zeros(1, device=device).cpu()
+    except (
+        RuntimeError,
+        AssertionError,
+        NotImplementedError,
+        ImportError,
+    ) as error:  # a build without CUDA asserts
         reason = str(error).splitlines()[0]
         raise ConfigError(
             f"--device {name} cannot be used here ({reason}): say cpu or auto"
         ) from None
     return name
+
+
+def device_kind(name: str) -> str:
+    """Return cpu or cuda, for commands that deal out the devices of one kind themselves.
+
+    Raises:
+        ConfigError: another device is named, or there is none of the kind.
+    """
+    kind = pick_device(name)
+    if kind not in ("cpu", "cuda"):
+        raise ConfigError(
+            f"--device {name}: say cpu or cuda; CUDA_VISIBLE_DEVICES chooses among several"
+        )
+    return kind
+
+
+def say(line: str) -> None:
+    """Print one line of a result; names from elsewhere cannot move the terminal or break lines."""
+    print(printable(line))
 
 
 def print_json(result: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from limner.cli.options import Device, Json, pick_device, print_json
+from limner.cli.options import Count, Device, Json, Name, Seed, pick_device, print_json, say
 
 
 def translate(
@@ -19,9 +19,9 @@ def translate(
     side: Literal["left", "right"] | None = None,
     instances: Path | None = None,
     style: Path | None = None,
-    samples: int | None = None,
-    seed: int = 0,
-    checkpoint: str = "best",
+    samples: Count | None = None,
+    seed: Seed = 0,
+    checkpoint: Name = "best",
     backend: str = "folded",
     overwrite: Annotated[bool, Parameter(negative=())] = False,
     device: Device = "auto",
@@ -117,7 +117,7 @@ def translate(
     if json:
         print_json([{"input": source, "output": result} for source, result in tasks])
     else:
-        print(f"{len(tasks)} pictures in {out}")
+        say(f"{len(tasks)} pictures in {out}")
 
 
 def import_run(
@@ -171,4 +171,4 @@ def import_run(
         print_json(facts)
     else:
         beside = "" if facts["encoder"] is None else f" and {facts['encoder']['network']} beside it"
-        print(f"{out} holds {facts['network']} with {facts['parameters']:,} parameters{beside}")
+        say(f"{out} holds {facts['network']} with {facts['parameters']:,} parameters{beside}")

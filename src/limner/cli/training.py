@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from limner.cli.options import Json, Overrides, Weights, command_line, print_json
+from limner.cli.options import (
+    Count,
+    Finite,
+    Json,
+    Overrides,
+    Seed,
+    Weights,
+    command_line,
+    device_kind,
+    print_json,
+    read_size,
+    say,
+)
 
 
 def train(
     data: Path,
     *,
-    out: Path,
+    out: Path | None = None,
     preset: str | None = None,
+    config: Path | None = None,
+    epochs: Count | None = None,
+    batch_size: Count | None = None,
+    size: str | None = None,
+    direction: Literal["AtoB", "BtoA"] | None = None,
+    seed: Seed | None = None,
+    lr: Finite | None = None,
+    precision: str | None = None,
     overrides: Overrides = None,
     start: Annotated[Path | None, Parameter(name="--from")] = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     allow: Annotated[list[str] | None, Parameter(negative=())] = None,
-    accelerator: str = "auto",
-    devices: int | None = None,
+    device: Annotated[str, Parameter(name=["--device", "--accelerator"])] = "auto",
+    devices: Count | None = None,
     weights: Weights = None,
     json: Json = False,
 ) -> None:
@@ -32,7 +52,8 @@ def train(
 
     **Examples**
 
-    - `limner train facades --out runs/facades --preset pix2pix --set data.direction=BtoA`
+    - `limner train facades --out runs/facades --preset pix2pix --direction BtoA`
+    - `limner train facades --preset pix2pix-small --epochs 40 --size 128 --set objective.l1=50`
     - `limner train facades --out runs/facades --resume`
     - `limner train cityscapes --out runs/fine --preset pix2pixhd --from runs/global`
     - `torchrun --nproc-per-node=2 -m limner train facades --out runs/two --preset pix2pix`
@@ -42,43 +63,66 @@ def train(
     data
         Folder of pairs: side by side, two folders with equal names, or a CSV manifest.
     out
-        The run's folder.
+        The run's folder; runs/NAME, by the name of DATA, if not given.
     preset
         Where the settings begin: `limner presets` lists them. A resumed run keeps its own.
+    config
+        A config.yaml where the settings begin instead of a preset.
+    epochs, batch_size, seed, lr, precision
+        Short for `--set training.epochs=N` and so on; `limner presets --keys` explains each.
+    size
+        SIDE or HEIGHTxWIDTH of the pictures that are trained on (`data.size`).
+    direction
+        AtoB or BtoA: which half or folder is the source (`data.direction`).
     start
         A run of the global generator that pix2pixHD's enhancers begin around.
     resume
         Go on from the run's newest checkpoint; start where there is none yet.
     allow
         With --resume, a key that may differ from the run's, or `data`; may be repeated.
-    accelerator
+    device
         cpu, cuda or auto.
     devices
         Processes on this machine; more than one is started by torchrun.
     """
-    from limner.config import read_config, with_overrides
+    from limner.config import parse_overrides, read_config, replace
     from limner.errors import ConfigError
     from limner.evaluation.report import write_report
     from limner.presets import preset as named
     from limner.training import Interrupted
     from limner.training import train as run_training
 
-    settings = out / "config.yaml"
-    if resume and settings.exists() and preset is None:
-        config = read_config(settings)
-    elif preset is None and resume:
-        raise ConfigError(f"{out} holds no run to resume: give --preset to start one")
-    else:
-        config = named(preset or "pix2pix")
-    given = [] if start is None else [f"training.start_from={str(start)!r}"]
-    config = with_overrides(config, [*(overrides or []), *given, f"data.root={str(data)!r}"])
+    out = out or Path("runs") / (data.resolve().stem or "run")
+    if preset is not None and config is not None:
+        raise ConfigError(f"--preset {preset} and --config {config}: settings begin at one of them")
+    settings = config
+    if resume and preset is None and config is None:
+        settings = out / "config.yaml"
+        if not settings.exists():
+            raise ConfigError(f"{out} holds no run to resume: give --preset to start one")
+    chosen = read_config(settings) if settings else named(preset or "pix2pix")
+    flags = {
+        "training.epochs": epochs,
+        "training.batch_size": batch_size,
+        "data.size": _sides(size),
+        "data.direction": direction,
+        "seed": seed,
+        "training.lr": lr,
+        "training.precision": precision,
+    }
+    paths = {"data.root": str(data), "training.start_from": None if start is None else str(start)}
+    changes = {key: value for key, value in {**flags, **paths}.items() if value is not None}
+    overridden = parse_overrides(overrides or [])
+    if twice := changes.keys() & overridden.keys():
+        raise ConfigError(f"--set {min(twice)} and the command's own word for it: give one of them")
+    chosen = replace(chosen, {**overridden, **changes})
     try:
         state = run_training(
-            config,
+            chosen,
             out=out,
             resume=resume,
             allow=tuple(allow or ()),
-            accelerator=accelerator,
+            accelerator=device_kind(device),
             devices=devices,
             weights=weights,
             progress=True,
@@ -93,7 +137,15 @@ def train(
     if json:
         print_json({"run": out, "step": state.step, "best": state.best, "report": page})
     else:
-        print(f"trained {state.step} steps; see {page}")
+        say(f"trained {state.step} steps; see {page}")
+
+
+def _sides(text: str | None) -> list[int] | None:
+    """Return [height, width] of SIDE or HEIGHTxWIDTH."""
+    if text is None:
+        return None
+    sides = read_size(f"{text}x{text}" if text.isdecimal() else text, option="--size")
+    return None if sides is None else list(sides)
 
 
 def presets(

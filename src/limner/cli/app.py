@@ -1,0 +1,85 @@
+"""The application with all its commands; heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+from cyclopts import App, CycloptsError, UnknownOptionError
+
+from limner import __version__
+from limner.cli import demo, experiment, export, measure, runs, training
+from limner.errors import ConfigError
+
+
+def build() -> App:
+    """Return the application with all its commands."""
+    app = App(
+        name="limner",
+        version=__version__,
+        help="Turn one image into another, learnt from pairs: pix2pix, trained and measured.",
+        help_format="markdown",
+    )
+    app.command(demo.demo)
+    app.command(training.train)
+    app.command(runs.translate)
+    app.command(measure.evaluate, usage="Usage: limner evaluate [OPTIONS] RUN [RUN ...] DATA")
+    app.command(measure.compare)
+    app.command(measure.report)
+    app.command(export.export)
+    app.command(export.bench)
+    app.command(runs.import_run, name="import")
+    app.command(experiment.experiment)
+    app.command(training.presets)
+    return app
+
+
+def run(arguments: list[str]) -> None:
+    """Run one command.
+
+    Raises:
+        ConfigError: the words are none that the command takes.
+    """
+    for word in arguments:
+        if not word or "\0" in word:
+            raise ConfigError(
+                "one of the words is empty or holds a zero byte: is a variable of the shell unset?"
+            )
+    try:
+        build()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except UnknownOptionError as error:
+        flag = "" if error.token is None else (error.token.keyword or "").partition("=")[0]
+        meant = _key_meant(flag, arguments)
+        raise ConfigError(meant or _sentence(error)) from None
+    except CycloptsError as error:
+        raise ConfigError(_sentence(error)) from None
+
+
+def _sentence(error: CycloptsError) -> str:
+    return " ".join(str(error).split())
+
+
+def _key_meant(flag: str, arguments: list[str]) -> str:
+    """Say which `--set` a mistaken flag means, where it is a setting's key; "" where it is none."""
+    if arguments[:1] not in (["train"], ["experiment"]):
+        return ""
+    from limner.config import documented_keys
+
+    name = flag.lstrip("-").partition("=")[0].replace("-", "_")
+    keys = [item.key for item in documented_keys() if item.meaning]
+    exact = [key for key in keys if key.replace(".N.", ".0.") == name]
+    last = sorted((k for k in keys if k.rpartition(".")[2] == name), key=_nearness)
+    if not (exact or last):
+        return ""
+    key = (exact or last)[0].replace(".N.", ".0.")
+    place = next((i for i, w in enumerate(arguments) if w.partition("=")[0] == flag), None)
+    value = "VALUE"
+    if place is not None:
+        sign, given = arguments[place].partition("=")[1:]
+        following = [word for word in arguments[place + 1 : place + 2] if not word.startswith("--")]
+        value = given if sign else (following or [value])[0]
+    return f"unknown option {flag}: did you mean --set {key}={value}?"
+
+
+def _nearness(key: str) -> tuple[int, str]:
+    """Order keys of one last word: those of training first, then data, objective, networks."""
+    sections = ("training", "data", "objective", "generator", "discriminators")
+    head = key.partition(".")[0]
+    return (sections.index(head) if head in sections else len(sections), key)
