@@ -62,11 +62,19 @@ def test_a_file_of_any_name_is_taken_but_not_one_known_as_something_else(places:
         store.find("alexnet", weights=other)
 
 
-def test_the_heads_of_lpips_come_with_torchmetrics() -> None:
+def test_the_heads_come_with_limner_and_are_the_published_numbers(shared: Path) -> None:
     for name in ("lpips-alex", "lpips-vgg"):
-        path = store.find(name)
-        assert store.sha256(path).startswith(store.KNOWN[name].sha256)
-        assert store.load(name)["lin4.model.1.weight"].min() >= 0
+        assert store.find(name).parent == store.HEADS
+        heads = store.load(name)
+        published = store.read(shared / "weights" / store.KNOWN[name].files[0])
+        assert heads.keys() == published.keys()
+        assert all(torch.equal(heads[key], published[key]) for key in heads)
+    assert {name: len(value) for name, value in store.load("dists").items()} == {
+        "alpha": 1, "beta": 1
+    }  # fmt: skip
+    licences = (store.HEADS / "LICENSES.md").read_text()
+    for path in store.HEADS.glob("*.safetensors"):
+        assert path.name in licences
 
 
 def test_what_is_missing_is_one_sentence_with_places_url_and_cure(places: Path) -> None:

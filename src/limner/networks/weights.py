@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.client
-import importlib.util
 import os
 import re
 import urllib.error
@@ -70,28 +69,25 @@ KNOWN: dict[str, Known] = {
     ),
     "lpips-alex": Known(
         "the heads of LPIPS 0.1 on AlexNet",
-        ("lpips_v0.1_alex.pth", "alex.pth"),
+        ("lpips_v0.1_alex.pth", "alex.pth", "lpips_v0.1_alex.safetensors"),
         _LPIPS + "v0.1/alex.pth",
         sha256="df73285e",
     ),
     "lpips-vgg": Known(
         "the heads of LPIPS 0.1 on VGG16",
-        ("lpips_v0.1_vgg.pth", "vgg.pth"),
+        ("lpips_v0.1_vgg.pth", "vgg.pth", "lpips_v0.1_vgg.safetensors"),
         _LPIPS + "v0.1/vgg.pth",
         sha256="a78928a0",
     ),
     "dists": Known(
         "the weights of DISTS",
-        ("dists_weights.pt", "weights.pt"),
+        ("dists_weights.pt", "weights.pt", "dists_weights.safetensors"),
         "https://raw.githubusercontent.com/dingkeyan93/DISTS/master/DISTS_pytorch/weights.pt",
     ),
 }
 
-_IN_TORCHMETRICS = {
-    "lpips-alex": "lpips_models",
-    "lpips-vgg": "lpips_models",
-    "dists": "dists_models",
-}
+HEADS = Path(__file__).parent / "heads"
+"""The learnt heads of LPIPS and DISTS, which come with Limner."""
 
 
 def cache_folder() -> Path:
@@ -99,20 +95,15 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "limner" / "weights"
 
 
-def places(name: str, weights: Path | None) -> Iterator[Path]:
-    """Yield the files and folders to look at, in order: the argument, the environment, caches.
-
-    The heads of LPIPS and DISTS are also in torchmetrics, which is installed with Limner.
-    """
+def places(weights: Path | None) -> Iterator[Path]:
+    """Yield the files and folders to look at, in order: argument, environment, caches, `HEADS`."""
     if weights is not None:
         yield weights
     if variable := os.environ.get("LIMNER_WEIGHTS"):
         yield Path(variable)
     yield cache_folder()
     yield Path(torch.hub.get_dir()) / "checkpoints"
-    package = importlib.util.find_spec("torchmetrics")
-    if name in _IN_TORCHMETRICS and package is not None and package.origin is not None:
-        yield Path(package.origin).parent / "functional" / "image" / _IN_TORCHMETRICS[name]
+    yield HEADS
 
 
 def find(
@@ -134,7 +125,7 @@ def find(
     if weights is not None and not weights.exists():
         raise WeightsError(f"--weights {weights} does not exist: give a weights file or a folder")
     others = {file for other in KNOWN.values() for file in other.files} - set(known.files)
-    looked = list(places(name, weights))
+    looked = list(places(weights))
     for place in looked:
         if place.is_file() and place.name not in others:
             return _checked(place)
