@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from limner.cli import main
+from limner.config import differences, read_config
 from limner.data import decode
 
 TINY = [
@@ -103,6 +104,75 @@ def test_a_resumed_run_keeps_its_settings(
     assert main([str(word) for word in [*words, "--allow", "training.steps", "--json"]]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["step"] == 3
+
+
+def test_the_everyday_flags_are_settings(data: Path, tmp_path: Path, capsys) -> None:
+    odd = data.rename(tmp_path / "pa\\th 'and' \"more\"")
+    out = tmp_path / "run"
+    tiny = [word for word in TINY if word not in ("--set", "data.size=32", "training.steps=2")]
+    words = ["train", odd, "--out", out, "--preset", "pix2pix-small", "--size", "32x64"]
+    words += ["--epochs", 1, "--batch-size", 3, "--direction", "BtoA", "--seed", 5, "--lr", "1e-3"]
+    words += ["--precision", "64-true", "--device", "cpu"]
+    words += [part for setting in tiny for part in ("--set", setting)]
+    assert "training.epochs" in failing(capsys, *words, "--set", "training.epochs=2")
+    assert "--config" in failing(capsys, *words, "--config", "config.yaml")
+    assert not out.exists()
+    assert main([str(word) for word in words]) == 0
+    config = read_config(out / "config.yaml")
+    assert (config.data.root, config.data.size, config.data.direction) == (
+        str(odd),
+        (32, 64),
+        "BtoA",
+    )
+    assert (config.seed, config.training.epochs, config.training.batch_size) == (5, 1, 3)
+    assert (config.training.lr, config.training.precision) == (1e-3, "64-true")
+    again = ["train", odd, "--out", tmp_path / "again", "--config", out / "config.yaml"]
+    assert main([str(word) for word in (*again, "--seed", 6, "--accelerator", "cpu")]) == 0
+    other = read_config(tmp_path / "again" / "config.yaml")
+    assert differences(config, other) == {"seed": (5, 6)}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--device", "cuda"),
+        ("--device", "meta"),
+        ("--device", "cpu:x"),
+        ("--devices", "-1"),
+        ("--devices", "0"),
+        ("--seed", "-1"),
+        ("--seed", "1" + 30 * "0"),
+        ("--lr", "inf"),
+        ("--lr", "-1"),
+        ("--epochs", "0"),
+        ("--epochs", "1e400"),
+        ("--batch-size", "-3"),
+        ("--size", "0"),
+        ("--size", "1x1"),
+        ("--size", "999999999999"),
+        ("--size", "-1"),
+        ("--direction", "up"),
+        ("--precision", "3-bit"),
+        ("--set", "training.lr=.nan"),
+        ("--set", "seed=-1"),
+    ],
+)
+def test_values_out_of_bounds_are_refused_at_the_door(
+    words: tuple[str, str],
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    if "cuda" in words:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    tiny = [part for part in TINY if not part.startswith("data.size") or words[0] != "--size"]
+    chosen = [] if words[0] == "--config" else ["--preset", "pix2pix-small"]
+    settings = {part for part in tiny if "=" in part}
+    settings = [part for s in sorted(settings) for part in ("--set", s)]
+    failing(capsys, "train", data, "--out", tmp_path / "run", *chosen, *settings, *words)
+    assert not (tmp_path / "run").exists()
 
 
 def test_bad_input_is_answered_in_one_sentence(
