@@ -332,7 +332,7 @@ def read_json(
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as reason:
-        raise error(f"{path} is not readable as JSON ({printable(str(reason))})") from None
+        raise error(f"{path} cannot be read as JSON ({printable(str(reason))})") from None
 
 
 def read_events(run: Path) -> list[dict[str, Any]]:

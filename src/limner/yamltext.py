@@ -105,7 +105,7 @@ def read_yaml(text: str, origin: str | Path, *, error: type[LimnerError] = Confi
         mark = getattr(reason, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None and "\n" in text else ""
         raise error(
-            f"{origin} is not readable as YAML ({printable(str(problem))}{where}): correct it"
+            f"{origin} cannot be read as YAML ({printable(str(problem))}{where}): correct it"
         ) from None
 
 

@@ -104,7 +104,7 @@ def test_a_grid_is_planned_like_a_table(tmp_path: Path, drawn: Path) -> None:
         ("preset: pix2pix\ncells: {a: {}}\nseeds: [1, 1]", r"seeds is \[1, 1\]"),
         ("preset: pix2pix\ncells: {a: {}}\nmetrics: [l3]", "unknown metric 'l3'"),
         ("preset: pix2pix\ncells: [a]", "cells is empty|name each cell"),
-        ("[", "is not readable YAML"),
+        ("[", "cannot be read as YAML"),
         ("- a", "holds no grid"),
     ],
 )

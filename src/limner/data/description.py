@@ -9,10 +9,9 @@ from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
 
-import yaml
-
 from limner.data.labelmaps import CODINGS, Colour, LabelMaps
 from limner.errors import ConfigError, DataError, unknown_name
+from limner.files import read_text, read_yaml
 
 
 @dataclass(frozen=True)
@@ -143,12 +142,9 @@ def read_description(folder: Path) -> Description:
     """
     path = folder / FILE
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(read_text(path, error=DataError), path, error=DataError)
     except FileNotFoundError:
         return Description()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read as YAML ({reason}): correct or remove it") from None
     if content is None:
         return Description()
     if not isinstance(content, dict):

@@ -19,12 +19,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from limner.errors import ConfigError, LimnerError, unknown_name
 from limner.experiments.definitions import Cell, Table
 from limner.experiments.measuring import checked
 from limner.experiments.plan import cell_config
+from limner.files import read_text, read_yaml
 
 KEYS = ("title", "source", "note", "preset", "set", "cells", "axes", "seeds", "metrics")
 MOST_CELLS = 1000
@@ -40,12 +39,9 @@ def read_grid(path: Path) -> Table:
             message names the file, the cell and the cure.
     """
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+        given = read_yaml(read_text(path, error=ConfigError), path)
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing: name a grid's YAML file, or a table") from None
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path} is not readable YAML: {reason}") from None
     if not isinstance(given, dict):
         raise ConfigError(f"{path} holds no grid: expected keys such as preset and cells or axes")
     for key in given:

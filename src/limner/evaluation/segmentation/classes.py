@@ -7,17 +7,16 @@ are not drawn into the label maps).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import yaml
 from torch import Tensor
 
 from limner.errors import ConfigError, DataError, unknown_name
+from limner.files import read_json, read_text, read_yaml
 
 VOID = -1
 """The class of a pixel that is left out."""
@@ -195,12 +194,9 @@ def load_class_map(where: str) -> ClassMap:
         if path.suffix or "/" in where:
             raise ConfigError(f"the class map {where} does not exist: give a YAML or JSON file")
         raise unknown_name("class map", where, SHIPPED)
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        first = str(error).splitlines()[0]
-        raise ConfigError(f"{path} cannot be read as YAML or JSON: {first}") from error
+    if path.suffix.lower() == ".json":
+        return _from_file(read_json(path, error=ConfigError), path)
+    content = read_yaml(read_text(path, error=ConfigError), path)
     return _from_file(content, path)
 
 
