@@ -1,6 +1,12 @@
 """Limner turns one image into another, learnt from pairs: the pix2pix family as one tool.
 
-The public face; each name is imported when it is first used, so that `import limner` is quick.
+The public face; each name is imported when it is first used, so that `import limner` is quick:
+
+    config = limner.preset("pix2pix")
+    config = limner.replace(config, {"data.root": "facades", "training.epochs": 50})
+    limner.train(config, out=Path("runs/facades"))
+    translator = limner.Translator.load("runs/facades")
+    network = limner.networks.UNet(in_channels=3, out_channels=3, depth=8)
 """
 
 from __future__ import annotations
@@ -9,22 +15,61 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from limner import losses, networks
+    from limner.config import Config, read_config, replace
+    from limner.data import open_dataset
+    from limner.errors import LimnerError
     from limner.evaluation.evaluate import evaluate
+    from limner.evaluation.measure import compare_folders, measure
     from limner.inference import Translator
+    from limner.presets import preset
     from limner.training import train
 
-__all__ = ["Translator", "__version__", "evaluate", "train"]
+    __version__: str
 
-__version__ = "0.1.0"
+__all__ = [
+    "Config",
+    "LimnerError",
+    "Translator",
+    "__version__",
+    "compare_folders",
+    "evaluate",
+    "losses",
+    "measure",
+    "networks",
+    "open_dataset",
+    "preset",
+    "read_config",
+    "replace",
+    "train",
+]
 
 _HOMES = {
+    "Config": "limner.config",
+    "LimnerError": "limner.errors",
     "Translator": "limner.inference",
+    "compare_folders": "limner.evaluation.measure",
     "evaluate": "limner.evaluation.evaluate",
+    "measure": "limner.evaluation.measure",
+    "open_dataset": "limner.data",
+    "preset": "limner.presets",
+    "read_config": "limner.config",
+    "replace": "limner.config",
     "train": "limner.training",
 }
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version  # takes a while, and few ask
+
+        return version("limner")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in ("losses", "networks"):
+        return importlib.import_module(f"limner.{name}")
     raise AttributeError(f"module 'limner' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

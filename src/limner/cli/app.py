@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App, CycloptsError, UnknownOptionError
 
-from limner import __version__
+import limner
 from limner.cli import demo, experiment, export, measure, runs, training
 from limner.errors import ConfigError
 
@@ -13,7 +13,7 @@ def build() -> App:
     """Return the application with all its commands."""
     app = App(
         name="limner",
-        version=__version__,
+        version=lambda: limner.__version__,
         help="Turn one image into another, learnt from pairs: pix2pix, trained and measured.",
         help_format="markdown",
     )
