@@ -30,7 +30,7 @@ from PIL import Image, ImageFilter
 from quiet import machine, refuse_if_busy
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "evaluation"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 import drawn
 
 SIDES = ("pytorch-fid", "limner", "limner, real set kept")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 HERE = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(HERE / "tests" / "evaluation"))
+sys.path.insert(0, str(HERE / "tests" / "helpers"))
 import drawn  # noqa: E402
 
 # Builds of torchvision for another torch lack these operators and fail on import without them.

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
+import painted
 import pytest
+import tiny_runs
 from PIL import Image
 from random_pairs import write_pairs
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "evaluation"))
-import painted
-import tiny_runs
 
 from limner.cli import main
 from limner.errors import ConfigError

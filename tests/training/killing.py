@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 torch.set_num_threads(1)
+sys.path.append(str(Path(__file__).resolve().parents[1] / "helpers"))
 
 from test_checkpoint import equal  # noqa: E402
 from test_resume import outcome  # noqa: E402

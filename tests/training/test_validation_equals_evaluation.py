@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+import painted
 import pytest
 from PIL import Image
 from random_pairs import write_pairs
 from tiny import small
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "evaluation"))
-import painted
 
 from limner.data import images_in
 from limner.errors import ConfigError
