@@ -255,9 +255,10 @@ def lock(path: Path, *, timeout: float = 0.0) -> Iterator[None]:
 
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        held = FileLock(path.absolute(), is_singleton=True, timeout=timeout)
+        # The wait belongs to the call: one lock serves callers that wait and others that do not.
+        held = FileLock(path.absolute(), is_singleton=True)
         try:
-            held.acquire()
+            held.acquire(timeout=timeout)
         except Timeout:
             raise LockedError(
                 f"another process is writing to {path.parent}: wait until it has ended, or stop it"

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +18,15 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_runs import draw_data, make_run
 
+from limner import files
 from limner.data import decode
 from limner.data.pairs import Pair, side_by_side
-from limner.errors import CheckpointError, DataError, WeightsError
-from limner.evaluation.evaluate import evaluate, pairs_digest
+from limner.errors import CheckpointError, ConfigError, DataError, WeightsError
+from limner.evaluation.evaluate import evaluate, picture_names
 from limner.evaluation.measure import compare_folders
+from limner.evaluation.provenance import Evaluation, pairs_digest
 from limner.evaluation.report import write_report
+from limner.files import listed
 from limner.inference import Translator
 
 
@@ -69,7 +75,7 @@ def test_a_second_evaluation_replaces_the_first_whole(run: Path, data: Path) -> 
     evaluate(run, data, metrics=["l1"])
     folder = run / "evaluation" / "test"
     assert len(list((folder / "images").iterdir())) == 4
-    assert [path.name for path in (run / "evaluation").iterdir()] == ["test"]
+    assert [path.name for path in listed(run / "evaluation")] == ["test"]
 
 
 def test_a_failure_leaves_the_evaluation_before(run: Path, data: Path) -> None:
@@ -80,7 +86,7 @@ def test_a_failure_leaves_the_evaluation_before(run: Path, data: Path) -> None:
     with pytest.raises(DataError, match=r"3\.png"):
         evaluate(run, data, metrics=["l1"])
     assert (run / "evaluation" / "test" / "results.json").read_text() == before
-    assert [path.name for path in (run / "evaluation").iterdir()] == ["test"]
+    assert [path.name for path in listed(run / "evaluation")] == ["test"]
 
 
 def test_missing_weights_are_said_before_anything_is_translated(
@@ -191,3 +197,151 @@ def test_an_earlier_evaluation_serves_only_where_nothing_has_changed(
     assert not serves(run, data)
     (folder / "results.json").write_text("[1]")
     assert not serves(run, data)
+
+
+def test_metrics_measured_later_stand_beside_those_of_before(run: Path, data: Path) -> None:
+    folder = run / "evaluation" / "test"
+    first = evaluate(run, data, metrics=["l1"], command="first")
+    second = evaluate(run, data, metrics=["ssim"], command="second")
+    kept = Evaluation.from_json(json.loads((folder / "results.json").read_text()))
+    assert list(second.scores.values) == ["ssim"]
+    assert kept.scores.values == first.scores.values | second.scores.values
+    assert kept.scores.per_image == first.scores.per_image | second.scores.per_image
+    assert kept.metrics == ["l1", "ssim"]
+    # Either alone, or both, are there to be taken again.
+    for metrics in (["l1"], ["ssim"], ["l1", "ssim"]):
+        assert serves_again(run, data, metrics)
+    assert evaluate(run, data, metrics=["l1"]).scores == first.scores
+
+
+def serves_again(run: Path, data: Path, metrics: list[str]) -> bool:
+    found = evaluate(run, data, metrics=metrics, command="third", reuse=True)
+    return found.command != "third" and list(found.scores.values) == metrics
+
+
+@pytest.mark.parametrize("what", ["seed", "weights", "pair"])
+def test_figures_of_other_pictures_are_not_kept(run: Path, data: Path, what: str) -> None:
+    evaluate(run, data, metrics=["l1"], seed=1)
+    if what == "weights":
+        weights = run / "checkpoints" / "00000000" / "generator.safetensors"
+        save_file({name: value * 1.01 for name, value in load_file(weights).items()}, weights)
+    if what == "pair":
+        pixels = np.array(Image.open(data / "test" / "3.png"))
+        Image.fromarray(255 - pixels).save(data / "test" / "3.png")
+    evaluate(run, data, metrics=["ssim"], seed=2 if what == "seed" else 1)
+    kept = json.loads((run / "evaluation" / "test" / "results.json").read_text())
+    assert list(kept["scores"]["values"]) == ["ssim"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda results: results["scores"]["values"].update(l1=float("nan")),
+        lambda results: results["scores"]["per_image"]["l1"].pop(),
+        lambda results: results["provenance"].clear(),
+        lambda results: results.pop("scores"),
+    ],
+)
+def test_damaged_results_are_measured_anew(
+    run: Path, data: Path, damage: Callable[[dict[str, Any]], object]
+) -> None:
+    whole = evaluate(run, data, metrics=["l1"])
+    path = run / "evaluation" / "test" / "results.json"
+    results = json.loads(path.read_text())
+    damage(results)
+    path.write_text(json.dumps(results))
+    assert evaluate(run, data, metrics=["l1"], reuse=True).scores == whole.scores
+    path.write_text(json.dumps(results))
+    evaluate(run, data, metrics=["ssim"])
+    assert list(json.loads(path.read_text())["scores"]["values"]) == ["ssim"]
+
+
+def test_two_evaluations_at_once_wait_for_each_other_and_both_stay(run: Path, data: Path) -> None:
+    waiting, told = threading.Event(), []
+
+    def progress(done: int, total: int, what: str) -> None:
+        told.append(what)
+        if what.startswith("waiting"):
+            waiting.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        with files.lock(run / "evaluation" / ".lock"):
+            later = pool.submit(evaluate, run, data, metrics=["l1"], progress=progress)
+            assert waiting.wait(60)
+            assert not (run / "evaluation" / "test").exists()
+        later.result(timeout=60)
+    assert "translating" in told
+    evaluate(run, data, metrics=["ssim"])
+    kept = json.loads((run / "evaluation" / "test" / "results.json").read_text())
+    assert list(kept["scores"]["values"]) == ["l1", "ssim"]
+
+
+def test_what_a_kill_left_is_swept_by_the_next_evaluation(run: Path, data: Path) -> None:
+    left = run / "evaluation" / f"{files.TEMPORARY}killed" / "images"
+    left.mkdir(parents=True)
+    (left / "0.png").write_bytes(b"half")
+    evaluate(run, data, metrics=["l1"])
+    assert {path.name for path in (run / "evaluation").iterdir()} == {"test", ".lock"}
+
+
+def test_names_of_data_cannot_leave_the_evaluation(run: Path, data: Path, tmp_path: Path) -> None:
+    # An ordinary manifest: cameras number their frames alike, and paths are absolute.
+    root = tmp_path / "manifest"
+    root.mkdir()
+    lines = ["source,target,split"]
+    for camera in ("cam1", "cam2"):
+        for frame in ("0001", "0002"):
+            for side in ("source", "target"):
+                picture = root / camera / side / f"{frame}.png"
+                picture.parent.mkdir(parents=True, exist_ok=True)
+                pixels = np.random.default_rng(int(frame)).integers(0, 256, (32, 32, 3))
+                Image.fromarray(pixels.astype(np.uint8)).save(picture)
+            folder = root / camera
+            lines.append(f"{folder}/source/{frame}.png,{folder}/target/{frame}.png,test")
+    (root / "manifest.csv").write_text("\n".join(lines))
+    before = {path for path in tmp_path.rglob("*") if run not in path.parents}
+    results = evaluate(run, root, metrics=["l1"])
+    assert {path for path in tmp_path.rglob("*") if run not in path.parents} == before
+    folder = run / "evaluation" / "test"
+    for kind in ("source", "target", "images"):
+        names = [path.stem for path in files.listed(folder / kind)]
+        assert sorted(names) == sorted(results.names)
+        assert len(set(names)) == 4
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["../../../outside", "/etc/outside"],
+        ["a/b", "a-b", "A-B"],
+        ["n" * 300, "n" * 301],
+        ["line\nbreak", "bell\x07", "not \udce9 text"],
+    ],
+)
+def test_picture_names_are_plain_and_apart(names: list[str]) -> None:
+    class Named:
+        pairs = tuple(Pair(name, Path("s.png"), Path("t.png")) for name in names)
+
+    called = picture_names(Named())  # pyright: ignore[reportArgumentType]
+    assert len({name.casefold() for name in called}) == len(names)
+    for name in called:
+        assert Path(name).name == name
+        assert name.isprintable()
+        assert len(f"{name}.png".encode()) <= 200
+    assert picture_names(Named()) == called  # pyright: ignore[reportArgumentType]
+
+
+def test_four_bands_are_measured_by_pixels_and_refused_otherwise(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for side, channels in (("source", 3), ("target", 4)):
+        for index in range(3):
+            path = tmp_path / "data" / "test" / side / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = rng.integers(0, 256, (32, 32, channels), dtype=np.uint8)
+            Image.fromarray(pixels).save(path)
+    run = make_run(tmp_path / "bands", "data.channels=[3,4]", "data.direction=AtoB")
+    with pytest.raises(ConfigError, match="lpips"):
+        evaluate(run, tmp_path / "data", metrics=["l1", "lpips"])
+    assert not (run / "evaluation").exists()
+    results = evaluate(run, tmp_path / "data", metrics=["l1", "psnr", "ssim", "edge-f"])
+    assert len(results.scores.values) == 4

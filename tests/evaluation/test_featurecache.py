@@ -104,7 +104,9 @@ def test_damaged_files_are_computed_anew_and_a_closed_folder_is_passed_over(
     folders: tuple[Path, Path], weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     first = figures(folders, weights)
-    for damage in (b"", b"\xff" * 40, kept_files()[0].read_bytes()[:-9]):
+    whole = kept_files()[0].read_bytes()
+    one_bit = whole[:-9] + bytes([whole[-9] ^ 4]) + whole[-8:]
+    for damage in (b"", b"\xff" * 40, whole[:-9], one_bit):
         kept_files()[0].write_bytes(damage)
         again = figures(folders, weights)
         assert not from_cache(again)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 from pathlib import Path
 
 import drawn
@@ -10,13 +12,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from limner.errors import ConfigError, DataError, WeightsError
 from limner.evaluation.features import VGG16Extractor
 from limner.evaluation.features.extraction import extract
 from limner.evaluation.measure import METRICS, measure
-from limner.evaluation.metrics import OF_SETS, PAIRED
+from limner.evaluation.metrics import OF_SETS, PAIRED, Scores, check_measurable
 from limner.evaluation.metrics.distances import frechet
 from limner.networks import weights as store
 
@@ -219,3 +222,84 @@ def test_real_photographs_against_their_blurs(shared: Path) -> None:
     assert scores[0]["ssim"] > scores[1]["ssim"]
     assert 0 < scores[0]["lpips"] < scores[1]["lpips"] < 1
     assert 0 < scores[0]["fd-vgg16"] < scores[1]["fd-vgg16"]
+
+
+@pytest.mark.parametrize("name", [name for name in PAIRED if name not in ("lpips-alex", "psnr")])
+def test_the_table_says_from_which_size_on_a_metric_can_be_computed(
+    name: str, weights_folder: Path
+) -> None:
+    least = METRICS[name].smallest
+    for size in {least, max(1, least - 1)}:
+        images = [drawn.image(5, height=200, width=200)[:, :size, :size].contiguous()] * 2
+        if size < least:
+            with pytest.raises(DataError, match=f"at least {least}x{least}"):
+                measure(images, images, metrics=[name], weights=weights_folder, bootstrap=0)
+        else:
+            scores = measure(images, images, metrics=[name], weights=weights_folder, bootstrap=0)
+            assert math.isfinite(scores.values[name])
+
+
+@pytest.mark.parametrize("name", [name for name in OF_SETS if name.endswith("vgg16")])
+def test_the_table_says_how_many_images_a_distance_needs(name: str, weights_folder: Path) -> None:
+    metric, pictures = OF_SETS[name], [drawn.image(n, height=40, width=40) for n in range(8)]
+
+    def of(count: int) -> float:
+        two = pictures[:count], pictures[::-1][:count]
+        return measure(
+            *two, metrics=[name], weights=weights_folder, bootstrap=0, cache=False
+        ).values[name]
+
+    assert math.isfinite(of(metric.fewest))
+    with pytest.raises(DataError):
+        of(metric.fewest - 1)
+
+
+@pytest.mark.parametrize(
+    ("metric", "channels", "size", "images", "words"),
+    [
+        ("lpips", 4, 256, 10, "4 channels"),
+        ("fid", 2, 256, 10, "2 channels"),
+        ("ms-ssim", 3, 128, 10, "176"),
+        ("coverage", 3, 256, 5, "at least 6 images"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_beforehand(
+    metric: str, channels: int, size: int, images: int, words: str
+) -> None:
+    check_measurable(["l1", "psnr"], channels=channels, size=(size, size), images=images)
+    with pytest.raises(ConfigError, match=words) as caught:
+        check_measurable(["l1", metric], channels=channels, size=(size, size), images=images)
+    assert metric in str(caught.value)
+
+
+def test_figures_that_are_no_numbers_are_refused_by_name() -> None:
+    with pytest.raises(DataError, match="l1 of b"):
+        Scores({"l1": 0.5}, {"l1": [0.5, math.nan]}, {}, ("a", "b"))
+    with pytest.raises(DataError, match="fid is inf"):
+        Scores({"fid": math.inf}, {}, {})
+    with pytest.raises(DataError, match="1 values for 2"):
+        Scores({"l1": 0.5}, {"l1": [0.5]}, {}, ("a", "b"))
+
+
+def test_scores_come_back_from_json_whole_or_not_at_all(real: list[Tensor]) -> None:
+    scores = measure(real, real[::-1], metrics=["l1", "ssim"], names=list("abcde"))
+    plain = json.loads(json.dumps(scores.to_json()))
+    assert Scores.from_json(plain) == scores
+    assert list(scores.only(["ssim"]).values) == ["ssim"]
+    for key in plain:
+        with pytest.raises(DataError):
+            Scores.from_json({name: value for name, value in plain.items() if name != key})
+    with pytest.raises(DataError):
+        Scores.from_json(plain | {"values": {"l1": "0.5"}})
+
+
+def test_weights_that_are_not_finite_are_refused(
+    real: list[Tensor], weights_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(weights_folder, tmp_path / "weights")
+    path = tmp_path / "weights" / "alexnet_features.safetensors"
+    state = load_file(path)
+    next(iter(state.values())).view(-1)[3] = math.nan
+    save_file(state, path)
+    with pytest.raises(WeightsError, match="alexnet_features"):
+        measure(real, real, metrics=["lpips"], weights=tmp_path / "weights")

@@ -38,7 +38,7 @@ def test_pictures_that_cannot_be_measured_are_named(
         compare(real[1].transpose(1, 2), metrics=["l1"])
     with pytest.raises(DataError, match=r"fake image b is torch\.float32 of shape"):
         compare(real[1].float(), metrics=["l1"])
-    with pytest.raises(DataError, match="fake image b has 4 channels and the last is no"):
+    with pytest.raises(DataError, match="fake image b 4: give both as many"):
         compare(torch.zeros(4, 32, 40, dtype=torch.uint8), metrics=["l1"])
     with pytest.raises(DataError, match="real image b has 3 channels and fake image b 5"):
         compare(torch.zeros(5, 32, 40, dtype=torch.uint8), metrics=["l1"])

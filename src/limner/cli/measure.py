@@ -87,8 +87,8 @@ def evaluate(
     from limner.cli.progress import stages
     from limner.evaluation.compare import Comparison, compare_runs
     from limner.evaluation.comparison_page import write_comparison
-    from limner.evaluation.evaluate import Evaluation
     from limner.evaluation.evaluate import evaluate as evaluate_run
+    from limner.evaluation.provenance import Evaluation
     from limner.evaluation.report import write_report
 
     measured = partial(

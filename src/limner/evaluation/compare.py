@@ -14,9 +14,10 @@ from limner import __version__
 from limner.config import Config, differences, read_config
 from limner.errors import ConfigError, DataError
 from limner.evaluation import statistics
-from limner.evaluation.evaluate import Evaluation, evaluate
+from limner.evaluation.evaluate import evaluate
 from limner.evaluation.measure import SEED, find_weights
 from limner.evaluation.metrics import FIGURES
+from limner.evaluation.provenance import Evaluation
 from limner.evaluation.segmentation.scoring import Segmentation, without_seg
 from limner.evaluation.statistics import holm, paired_test
 from limner.inference import checkpoint_folder
@@ -236,7 +237,7 @@ def compare_runs(
     """Evaluate every run on the same split and compare them; arguments as for `evaluate`.
 
     Each run is measured as by itself, into RUN/evaluation/SPLIT; an earlier evaluation serves
-    only where it is provably the same (`evaluate.earlier`).
+    only where it is provably the same (`provenance.earlier`).
 
     Raises:
         ConfigError: fewer than two runs, one given twice, or runs of opposite directions.

@@ -8,21 +8,27 @@ seed, order and metrics are the same, and so are the figures.
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import functools
 import json
-import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from limner import __version__
+from limner import __version__, files
+from limner.config import Config
 from limner.data import PairedDataset
-from limner.data.pairs import Pair
-from limner.evaluation.measure import SEED, compare_folders, find_weights, measure, versions
-from limner.evaluation.metrics import METRICS, PAIRED, Scores, chosen
+from limner.errors import LockedError
+from limner.evaluation.measure import SEED, compare_folders, measure, versions
+from limner.evaluation.metrics import PAIRED, Scores, check_measurable, chosen
+from limner.evaluation.provenance import (
+    RESULTS,
+    Evaluation,
+    earlier,
+    pictures_digest,
+    provenance_of,
+    read_evaluation,
+)
 from limner.evaluation.segmentation.label_files import scenes_in_memory
 from limner.evaluation.segmentation.scoring import (
     Segmentation,
@@ -33,54 +39,17 @@ from limner.evaluation.segmentation.scoring import (
     without_seg,
 )
 from limner.evaluation.sheet import wide_sheet
-from limner.files import replacing, write_text
 from limner.inference import (
     Translator,
-    checkpoint_folder,
-    generator_file,
     open_pairs,
     picture_suffix,
     shown_source,
     to_bytes,
     write_picture,
 )
-from limner.networks import weights as pretrained
 from limner.networks.weights import Progress
 
 SHEET_ROWS = 12
-KINDS = ("source", "target", "images")
-"""The folders of pictures in RUN/evaluation/SPLIT."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A run's figures on a split, as RUN/evaluation/SPLIT/results.json holds them.
-
-    `provenance` is all that the figures depend on (see `provenance`), `pictures` the digest of the
-    pictures measured, `names` those of the pairs in the order of `scores.per_image`.
-    """
-
-    split: str
-    checkpoint: str
-    images: int
-    names: list[str]
-    scores: Scores
-    data: str
-    seed: int
-    command: str
-    version: str
-    provenance: dict[str, Any] = field(default_factory=dict)
-    pictures: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the contents of results.json."""
-        return {**asdict(self), "scores": self.scores.to_json()}
-
-    @classmethod
-    def from_json(cls, results: dict[str, Any]) -> Evaluation:
-        """Return the evaluation whose results.json holds `results`."""
-        scores = results["scores"]
-        return cls(**{**results, "scores": Scores(**{**scores, "names": tuple(scores["names"])})})
 
 
 def evaluate(
@@ -119,19 +88,19 @@ def evaluate(
         segmentation: labels and segmenter of the metric `seg`.
 
     Returns:
-        What results.json holds; its `provenance` is all that the figures depend on.
+        The figures asked for; its `provenance` is all that they depend on. results.json holds them,
+        and beside them those that earlier evaluations measured of the very same pictures.
 
     Raises:
         LimnerError: run, data or weights cannot be used; an earlier evaluation then still stands.
     """
-    find_weights(without_seg(metrics, segmentation), weights=weights)
     # As in validation during training: figures are compared to the last digit.
     translator = Translator.load(run, checkpoint=checkpoint, device=device, backend="eager")
     translator.seed = seed
     pairs = open_pairs(translator.config, data, split)
+    check_metrics(translator.config, metrics, segmentation=segmentation, images=len(pairs))
     if segmentation is not None:
-        check_alignment(translator.config.data.mode)
-        check_labels(segmentation, [pair.name for pair in pairs.pairs])
+        check_labels(segmentation, picture_names(pairs))
     asked = {
         "metrics": list(dict.fromkeys(metrics)),
         "split": split,
@@ -140,43 +109,67 @@ def evaluate(
     }
     if segmentation is not None:
         asked["segmentation"] = segmentation.record()
-    basis = provenance(run, translator, pairs, weights=weights, asked=asked)
+    basis = provenance_of(run, translator, pairs, weights=weights, asked=asked)
     folder = run / "evaluation" / split
-    if reuse and (results := earlier(folder, basis)) is not None:
-        return results
-    fresh = folder.with_name(f".{split}.writing")
-    shutil.rmtree(fresh, ignore_errors=True)
-    try:
-        _translate(translator, pairs, fresh, progress)
-        scores = compare_folders(
-            fresh / "target",
-            fresh / "images",
-            metrics=metrics,
-            weights=weights,
-            device=device,
-            seed=seed,
-            progress=progress,
-            segmentation=segmentation,
-        )
-        results = Evaluation(
-            split=split,
-            checkpoint=translator.checkpoint,
-            images=len(pairs),
-            names=list(scores.names),
-            scores=scores,
-            data=str(data),
-            seed=seed,
-            command=command,
-            version=__version__,
-            provenance=basis,
-            pictures=pictures_digest(fresh),
-        )
-        write_text(fresh / "results.json", json.dumps(results.to_json(), indent=1))
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
-    _replace_folder(fresh, folder)
+    with _alone(run, progress):
+        if reuse and (results := earlier(folder, basis)) is not None:
+            return results
+        with files.replacing_folder(folder) as fresh:
+            _translate(translator, pairs, fresh, progress)
+            scores = compare_folders(
+                fresh / "target",
+                fresh / "images",
+                metrics=metrics,
+                weights=weights,
+                device=device,
+                seed=seed,
+                progress=progress,
+                segmentation=segmentation,
+            )
+            results = Evaluation(
+                split=split,
+                checkpoint=translator.checkpoint,
+                images=len(pairs),
+                names=list(scores.names),
+                scores=scores,
+                data=str(data),
+                seed=seed,
+                command=command,
+                version=__version__,
+                provenance=basis,
+                pictures=pictures_digest(fresh),
+            )
+            merged = results.with_earlier(read_evaluation(folder))
+            files.write_text(fresh / RESULTS, json.dumps(merged.to_json(), indent=1))
     return results
+
+
+@contextlib.contextmanager
+def _alone(run: Path, progress: Progress | None) -> Iterator[None]:
+    """Hold the lock of a run's evaluations, after another process if need be, and tidy up."""
+    path = run / "evaluation" / ".lock"
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(files.lock(path))
+        except LockedError:
+            if progress is not None:
+                progress(0, 1, "waiting for another evaluation of this run")
+            stack.enter_context(files.lock(path, timeout=-1))
+        files.sweep(run / "evaluation")
+        yield
+
+
+def picture_names(pairs: PairedDataset) -> list[str]:
+    """Return what the pictures of each pair are called: the pair's name, fit for a file name.
+
+    Names of data may hold folders, be overlong or clash once they are file names; these do not.
+    """
+    suffix = picture_suffix(3)
+    taken: set[str] = set()
+    return [
+        files.output_path(Path(), pair.name, suffix, taken=taken).name.removesuffix(suffix)
+        for pair in pairs.pairs
+    ]
 
 
 def _translate(
@@ -184,7 +177,7 @@ def _translate(
 ) -> None:
     """Write source, target and output of every pair, and the sheet."""
     shown = {round(row * (len(pairs) - 1) / max(1, SHEET_ROWS - 1)) for row in range(SHEET_ROWS)}
-    rows, names = [], []
+    rows, names = [], picture_names(pairs)
     for index in range(len(pairs)):
         pair = pairs[index]
         picture, source = translator.of(pair), shown_source(translator.config, pair["source"])
@@ -193,25 +186,38 @@ def _translate(
             ("target", pair["target"]),
             ("images", picture),
         ):
-            write_picture(image, folder / kind / f"{pair['name']}{picture_suffix(len(image))}")
+            suffix = picture_suffix(len(image))
+            write_picture(image, folder / kind / f"{names[index]}{suffix}")
         if index in shown:
             rows.append([source, picture, pair["target"]])
-            names.append(pair["name"])
         if progress is not None:
             progress(index + 1, len(pairs), "translating")
-    sheet = wide_sheet(rows, titles=["source", "output", "target"], names=names)
-    with replacing(folder / "sheet.jpg") as temporary:
-        sheet.convert("RGB").save(temporary, format="JPEG", quality=90)
+    titles = ["source", "output", "target"]
+    sheet = wide_sheet(rows, titles=titles, names=[names[index] for index in sorted(shown)])
+    files.write_from(
+        folder / "sheet.jpg",
+        functools.partial(sheet.convert("RGB").save, format="JPEG", quality=90),
+    )
 
 
-def _replace_folder(fresh: Path, folder: Path) -> None:
-    """Put a finished folder where an earlier one may stand."""
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    with contextlib.suppress(FileNotFoundError):
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+def check_metrics(
+    config: Config,
+    metrics: Sequence[str],
+    *,
+    segmentation: Segmentation | None = None,
+    images: int,
+) -> None:
+    """Refuse what could not be measured of the pictures of a run of `config`.
+
+    Raises:
+        ConfigError: a metric reads other channels, larger pictures or more of them, `seg` and what
+            it needs do not come together, or pictures are cropped that label maps are not.
+    """
+    rest = without_seg(metrics, segmentation)
+    data = config.data
+    check_measurable(rest, channels=data.channels[1], size=data.size, images=images)
+    if segmentation is not None:
+        check_alignment(data.mode)
 
 
 def measure_translations(
@@ -234,17 +240,18 @@ def measure_translations(
     """
     translator.seed = seed
     count = min(len(pairs), images or len(pairs))
+    called = picture_names(pairs)
     # The order in which a folder of these pictures is read: KID's subsets depend on it.
     rest = without_seg(metrics, segmentation)
     paired = any(name in PAIRED for name in chosen(rest)) if rest else True
     suffix = "" if paired else picture_suffix(translator.config.data.channels[1])
-    order = sorted(range(count), key=lambda index: pairs.pairs[index].name + suffix)
+    order = sorted(range(count), key=lambda index: called[index] + suffix)
     real, fake, names = [], [], []
     for index in order:
         pair = pairs[index]
         real.append(to_bytes(pair["target"]))
         fake.append(to_bytes(translator.of(pair)))
-        names.append(pair["name"])
+        names.append(called[index])
     scores = Scores({}, {}, {})
     if rest:
         scores = measure(
@@ -262,88 +269,3 @@ def measure_translations(
     scenes = scenes_in_memory(names, segmentation.labels)
     segmented = score_pictures(segmentation, scenes, real, fake)
     return with_segmentation(scores, segmentation, segmented, versions=versions(), seed=seed)
-
-
-def provenance(
-    run: Path,
-    translator: Translator,
-    pairs: PairedDataset,
-    *,
-    weights: Path | None,
-    asked: dict[str, Any],
-) -> dict[str, Any]:
-    """Return what decides the figures of an evaluation, ready for JSON.
-
-    Hashes (SHA-256) stand for the generator's weights, config.yaml, the files of the pairs that
-    are measured and the pretrained weights of the metrics. Two evaluations with equal provenance
-    give equal figures on one machine.
-
-    Args:
-        run, translator: the run and its loaded generator.
-        pairs: what is translated.
-        weights: where the metrics' weights lie.
-        asked: every keyword that decides a figure, `metrics` among them, by its name.
-    """
-    data = translator.config.data
-    checkpoint = generator_file(checkpoint_folder(run, translator.checkpoint))
-    measured = [name for name in asked["metrics"] if name in METRICS]
-    files = find_weights(measured, weights=weights)
-    return {
-        "asked": asked,
-        "versions": versions(),
-        "threads": torch.get_num_threads(),
-        "generator": {
-            "file": f"{checkpoint.parent.name}/{checkpoint.name}",
-            "sha256": pretrained.sha256(checkpoint),
-        },
-        "config": {"sha256": pretrained.sha256(run / "config.yaml")},
-        "pairs": {"count": len(pairs), "sha256": pairs_digest(pairs.pairs)},
-        "preparation": {
-            "size": list(data.size),
-            "mode": data.mode,
-            "direction": data.direction,
-            "channels": list(data.channels),
-            "convert": data.convert,
-            "interpolation": list(pairs.interpolation),
-        },
-        "metric_weights": {
-            need: {"file": path.name, "sha256": pretrained.sha256(path)}
-            for need, path in files.items()
-        },
-    }
-
-
-def pairs_digest(pairs: Iterable[Pair]) -> str:
-    """Return one SHA-256 of the names and file contents of pairs, in order, wherever they lie."""
-    digest = hashlib.sha256()
-    for pair in pairs:
-        files = [path for path in (pair.source, pair.target, pair.instance) if path is not None]
-        contents = [pretrained.sha256(path) for path in dict.fromkeys(files)]
-        digest.update(json.dumps([pair.name, pair.source_half, *contents]).encode())
-    return digest.hexdigest()
-
-
-def pictures_digest(folder: Path) -> str:
-    """Return one SHA-256 of all pictures of an evaluation: their kinds, names and contents."""
-    digest = hashlib.sha256()
-    for kind in KINDS:
-        for path in sorted((folder / kind).rglob("*")):
-            if path.is_file():
-                name = path.relative_to(folder).as_posix()
-                digest.update(f"{name} {pretrained.sha256(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def earlier(folder: Path, wanted: dict[str, Any]) -> Evaluation | None:
-    """Return the evaluation in RUN/evaluation/SPLIT if it is provably the one `wanted`, or None.
-
-    Its provenance must be equal in every part, and the pictures the very ones measured.
-    """
-    try:
-        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    same = isinstance(results, dict) and results.get("provenance") == json.loads(json.dumps(wanted))
-    if not same or results.get("pictures") != pictures_digest(folder):
-        return None
-    return Evaluation.from_json(results)

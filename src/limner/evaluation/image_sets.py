@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from limner import files
 from limner.data.decode import EXTENSIONS, decode, header
 from limner.errors import DataError
 
@@ -26,9 +27,8 @@ class Images(Protocol):
 class Pictures:
     """uint8 C x H x W images of any sequence, checked and made measurable one at a time.
 
-    16-bit images are scaled to 8 bits (divided by 257, rounded) and an alpha channel that is
-    opaque everywhere is left out; what was done is counted in `done` by sentence. Raises
-    `DataError`, naming the picture, for anything that is not such an image.
+    16-bit images are scaled to 8 bits (divided by 257, rounded); what was done is counted in `done`
+    by sentence. Raises `DataError`, naming the picture, for anything that is not such an image.
     """
 
     def __init__(self, images: Images, names: Sequence[str]) -> None:
@@ -50,16 +50,13 @@ class Pictures:
         if image.dtype == torch.uint16:
             image = ((image.to(torch.int32) + 128) // 257).to(torch.uint8)
             self.note(index, "16 bits scaled to 8 (divided by 257, rounded)")
-        if image.shape[0] in (2, 4):
-            if not (image[-1] == 255).all():
-                raise DataError(
-                    f"{name} has {image.shape[0]} channels and the last is no opaque alpha: "
-                    "metrics read grey or RGB images, so flatten it first"
-                )
-            image = image[:-1]
-            self.note(index, "opaque alpha channel left out")
         self._sizes[index] = f"{image.shape[2]}x{image.shape[1]}"
         return image
+
+    def without_alpha(self, index: int, image: Tensor) -> Tensor:
+        """Return the picture at `index` without its last channel, that being opaque alpha."""
+        self.note(index, "opaque alpha channel left out")
+        return image[:-1]
 
     def note(self, index: int, what: str) -> None:
         """Remember that `what` was done to the picture at `index`."""
@@ -97,22 +94,31 @@ class Coloured:
 
     def __getitem__(self, index: int) -> Tensor:
         image = self.pictures[index]
+        if has_opaque_alpha(image):
+            image = self.pictures.without_alpha(index, image)
         if image.shape[0] == 1:
             self.pictures.note(index, "grey replicated to three channels")
             return image.expand(3, -1, -1)
         if image.shape[0] != 3:
             raise DataError(
-                f"{self.pictures.names[index]} has {image.shape[0]} channels: lpips, dists and all "
-                "distances between sets (fid, kid, ...) read 1 or 3, so leave them out"
+                f"{self.pictures.names[index]} has {image.shape[0]} channels and no opaque alpha: "
+                "lpips, dists and all distances between sets (fid, kid, ...) read 1 or 3, so leave "
+                "them out"
             )
         return image
+
+
+def has_opaque_alpha(image: Tensor) -> bool:
+    """Whether the last channel of an image of 2 or 4 is 255 everywhere."""
+    return image.shape[0] in (2, 4) and bool((image[-1] == 255).all())
 
 
 class Pairs:
     """Pictures and their targets as 2 x C x H x W, real first; `DataError` where sizes differ.
 
     Where one is grey and the other RGB the grey one is replicated; with `coloured` every grey one
-    is, and other numbers of channels are refused.
+    is, and other numbers of channels are refused. Alpha that is opaque on every side that has it is
+    left out; otherwise it is compared as any channel.
     """
 
     def __init__(self, real: Pictures, fake: Pictures, *, coloured: bool) -> None:
@@ -125,6 +131,11 @@ class Pairs:
 
     def __getitem__(self, index: int) -> Tensor:
         a, b = self.real[index], self.fake[index]
+        if self._alpha_says_nothing(a, b):
+            a, b = (
+                side.without_alpha(index, image) if has_opaque_alpha(image) else image
+                for side, image in ((self.real, a), (self.fake, b))
+            )
         if self.coloured or {a.shape[0], b.shape[0]} == {1, 3}:
             a, b = (side[index] for side in self.in_colour)
         names = self.real.names[index], self.fake.names[index]
@@ -136,6 +147,11 @@ class Pairs:
                 f"{names[0]} has {len(a)} channels and {names[1]} {len(b)}: give both as many"
             )
         return torch.stack([a, b])
+
+    @staticmethod
+    def _alpha_says_nothing(a: Tensor, b: Tensor) -> bool:
+        with_alpha = [image for image in (a, b) if image.shape[0] in (2, 4)]
+        return all(has_opaque_alpha(image) for image in with_alpha)
 
 
 class Files:
@@ -155,7 +171,7 @@ def listed(folder: Path) -> list[Path]:
     """Return the image files that lie in `folder` itself, sorted by name; `DataError` if none."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: give a folder of images")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS and p.is_file())
+    paths = [p for p in files.listed(folder) if p.suffix.lower() in EXTENSIONS and p.is_file()]
     if not paths:
         raise DataError(f"{folder} holds no images ({', '.join(sorted(EXTENSIONS))})")
     return paths

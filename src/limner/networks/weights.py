@@ -170,6 +170,12 @@ def read(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} cannot be read as weights, fetch it anew: {first}") from error
     if not isinstance(state, dict) or not all(isinstance(t, Tensor) for t in state.values()):
         raise WeightsError(f"{path} holds no state dict (names with tensors), so it is not weights")
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(
+                f"{path} holds numbers that are not finite ({name}), so it is damaged: fetch it "
+                "anew"
+            )
     return {k: t.float() if t.is_floating_point() else t for k, t in state.items()}
 
 

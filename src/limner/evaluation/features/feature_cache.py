@@ -16,17 +16,18 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from limner import __version__
+from limner.errors import DiskError, FileError
 from limner.evaluation.image_sets import Coloured, Files, Images, Pictures
-from limner.files import replacing
+from limner.files import read_bytes, write_bytes
 
 LIMIT = 1 << 30
 """Bytes that the folder may hold; beyond them the features longest unused go first."""
 
-FORMAT = 1
+FORMAT = 2
 SWITCH = "LIMNER_FEATURE_CACHE"
 """The environment variable that switches the cache off where it is "off"."""
 
@@ -77,17 +78,20 @@ def key(content: str, *, settings: Mapping[str, object]) -> str:
 def kept(name: str, *, folder: Path | None = None) -> tuple[Tensor, Seen] | None:
     """Return the features kept under `name` and what reading had found; None where there are none.
 
-    A damaged file counts as none.
+    A damaged file, be it by one bit, counts as none.
     """
     path = (folder or cache_folder()) / f"{name}.safetensors"
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, at_most=LIMIT)
         features = load(data)["features"]
         length = int.from_bytes(data[:8], "little")
-        seen = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["seen"])
+        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
+        if metadata["sha256"] != _digest(features, metadata["seen"]):
+            return None
+        seen = json.loads(metadata["seen"])
         sizes = {int(index): size for index, size in seen["sizes"].items()}
         done = {what: set(indices) for what, indices in seen["done"].items()}
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+    except (OSError, FileError, SafetensorError, KeyError, TypeError, ValueError):
         return None
     with contextlib.suppress(OSError):
         os.utime(path)
@@ -103,10 +107,17 @@ def keep(
     """
     home = folder or cache_folder()
     record = {"sizes": seen[0], "done": {what: sorted(at) for what, at in seen[1].items()}}
-    with contextlib.suppress(OSError):
-        with replacing(home / f"{name}.safetensors") as at:
-            save_file({"features": features.float()}, at, metadata={"seen": json.dumps(record)})
+    text = json.dumps(record)
+    exact = features.float().contiguous()
+    metadata = {"seen": text, "sha256": _digest(exact, text)}
+    with contextlib.suppress(OSError, DiskError):
+        write_bytes(home / f"{name}.safetensors", save({"features": exact}, metadata=metadata))
         _trim(home, limit)
+
+
+def _digest(features: Tensor, seen: str) -> str:
+    """Return the SHA-256 of what a file keeps."""
+    return hashlib.sha256(seen.encode() + features.numpy().tobytes()).hexdigest()
 
 
 def _trim(folder: Path, limit: int) -> None:

@@ -7,8 +7,9 @@ two sets as wholes a line of `OF_SETS`; both together are `METRICS`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 from torch import Tensor
@@ -16,6 +17,7 @@ from torch import Tensor
 from limner.errors import ConfigError, DataError, unknown_name
 from limner.evaluation.features import EXTRACTORS
 from limner.evaluation.metrics import of_sets, pixels
+from limner.evaluation.metrics.distances import INFINITY_FEWEST
 from limner.evaluation.metrics.of_sets import FeatureSets, Figure
 from limner.evaluation.metrics.perceptual import DISTS, LPIPS, PerceptualNetwork
 
@@ -35,10 +37,14 @@ class SetFunction(Protocol):
 
 @dataclass(frozen=True)
 class Metric:
-    """What every metric says of itself: what it is, in words, and which way is better."""
+    """What every metric says of itself: what it is, in words, and which way is better.
+
+    `smallest` is the shorter side in pixels from which on it can be computed.
+    """
 
     about: str
     better: Better
+    smallest: int = field(default=1, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -60,12 +66,14 @@ class PairMetric(Metric):
 class SetMetric(Metric):
     """A metric of features: two sets by one `extractor` of `features.EXTRACTORS`.
 
-    `nearest` is the number of neighbours that it looks at, if it does.
+    `nearest` is the number of neighbours that it looks at, if it does, `fewest` the images that it
+    needs of each set.
     """
 
     extractor: str
     function: SetFunction
     nearest: int | None = None
+    fewest: int = 2
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -73,9 +81,13 @@ class SetMetric(Metric):
         return (EXTRACTORS[self.extractor].weights,)
 
 
+# The sides from which on their maps are not empty.
+_OF_ALEXNET, _OF_VGG16 = 31, 16
+
 _LPIPS_ALEX = PairMetric(
     "LPIPS 0.1 on AlexNet",
     "lower",
+    smallest=_OF_ALEXNET,
     network=functools.partial(LPIPS, backbone="alex"),
     weights=("alexnet", "lpips-alex"),
 )
@@ -91,12 +103,16 @@ PAIRED: dict[str, PairMetric] = {
         details=pixels.count_capped,
     ),
     "ssim": PairMetric(
-        "structural similarity, Gaussian window of 11 pixels", "higher", function=pixels.ssim
+        "structural similarity, Gaussian window of 11 pixels",
+        "higher",
+        function=pixels.ssim,
+        smallest=pixels.SSIM_SMALLEST,
     ),
     "ms-ssim": PairMetric(
         "structural similarity over five scales, from 176 pixels on",
         "higher",
         function=pixels.ms_ssim,
+        smallest=pixels.MS_SSIM_SMALLEST,
     ),
     "edge-f": PairMetric(
         "F-score of Sobel edges within two pixels, Limner's own", "higher", function=pixels.edge_f
@@ -107,12 +123,14 @@ PAIRED: dict[str, PairMetric] = {
         "LPIPS 0.1 on VGG16",
         "lower",
         network=functools.partial(LPIPS, backbone="vgg"),
+        smallest=_OF_VGG16,
         weights=("vgg16", "lpips-vgg"),
     ),
     "dists": PairMetric(
         "DISTS: structure and texture in VGG16's layers",
         "lower",
         network=DISTS,
+        smallest=_OF_VGG16,
         weights=("vgg16", "dists"),
     ),
 }
@@ -127,18 +145,37 @@ OF_SETS: dict[str, SetMetric] = {
         "Fréchet inception distance, resized as clean-fid", "lower", "inception-clean", of_sets.fid
     ),
     "fid-inf": SetMetric(
-        "FID extrapolated to endless sets", "lower", "inception", of_sets.fid_infinity
+        "FID extrapolated to endless sets",
+        "lower",
+        "inception",
+        of_sets.fid_infinity,
+        fewest=INFINITY_FEWEST,
     ),
     "kid": SetMetric("kernel inception distance", "lower", "inception", of_sets.kid),
-    "fd-vgg16": SetMetric("Fréchet distance of VGG16 features", "lower", "vgg16", _fd_vgg16),
+    "fd-vgg16": SetMetric(
+        "Fréchet distance of VGG16 features", "lower", "vgg16", _fd_vgg16, smallest=_OF_VGG16
+    ),
     "fd-vgg16-inf": SetMetric(
-        "fd-vgg16 extrapolated to endless sets", "lower", "vgg16", of_sets.fid_infinity
+        "fd-vgg16 extrapolated to endless sets",
+        "lower",
+        "vgg16",
+        of_sets.fid_infinity,
+        fewest=INFINITY_FEWEST,
+        smallest=_OF_VGG16,
     ),
     **{
-        f"{name}{suffix}": SetMetric(f"{about}, {title}", "higher", extractor, function, nearest)
-        for suffix, extractor, title in (
-            ("", "inception", "Inception features"),
-            ("-vgg16", "vgg16", "VGG16 features"),
+        f"{name}{suffix}": SetMetric(
+            f"{about}, {title}",
+            "higher",
+            extractor,
+            function,
+            nearest,
+            fewest=nearest + 1,
+            smallest=smallest,
+        )
+        for suffix, extractor, title, smallest in (
+            ("", "inception", "Inception features", 1),
+            ("-vgg16", "vgg16", "VGG16 features", _OF_VGG16),
         )
         for name, about, function, nearest in (
             (
@@ -198,6 +235,9 @@ class Scores:
     for all: versions, device, sizes, and what was done to pictures so that they could be measured.
     A metric's details hold `interval`, [low, high] of 95 %, and `interval_method` in words, where
     intervals were asked for and there is one for it.
+
+    Raises:
+        DataError: a number is not finite, or a metric has not one value for each name.
     """
 
     values: dict[str, float]
@@ -205,9 +245,50 @@ class Scores:
     details: dict[str, dict[str, Any]]
     names: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        for metric, each in self.per_image.items():
+            if len(each) != len(self.names):
+                raise DataError(f"{metric} has {len(each)} values for {len(self.names)} pictures")
+            for name, value in zip(self.names, each, strict=True):
+                _check_finite(value, f"{metric} of {name}")
+        for metric, value in self.values.items():
+            _check_finite(value, metric)
+
+    def only(self, metrics: Collection[str]) -> Scores:
+        """Return the scores of these metrics; `seg` stands for all figures of `SEGMENTATION`."""
+        wanted = set(metrics) | (SEGMENTATION.keys() if SEG in metrics else set())
+        per_image = {name: each for name, each in self.per_image.items() if name in wanted}
+        return Scores(
+            {name: value for name, value in self.values.items() if name in wanted},
+            per_image,
+            {name: one for name, one in self.details.items() if name in {*wanted, "run"}},
+            self.names if per_image else (),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the scores as plain dicts, lists, texts and finite numbers, ready for `json`."""
         return {**asdict(self), "names": list(self.names)}
+
+    @classmethod
+    def from_json(cls, found: Any) -> Scores:
+        """Return the scores that `to_json` gave; `DataError` where they are damaged."""
+        try:
+            return cls(
+                values=dict(found["values"]),
+                per_image={name: list(each) for name, each in found["per_image"].items()},
+                details={name: dict(one) for name, one in found["details"].items()},
+                names=tuple(str(name) for name in found["names"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"the scores lack their form ({error}): measure again") from error
+
+
+def _check_finite(value: object, what: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise DataError(
+            f"{what} is {value}, not a number that means anything: the pictures, the run's weights "
+            "or the metric's are broken"
+        )
 
 
 def chosen(names: Sequence[str]) -> list[str]:
@@ -220,6 +301,40 @@ def chosen(names: Sequence[str]) -> list[str]:
     if not names:
         raise ConfigError(f"no metric was asked for: known are {', '.join(METRICS)}")
     return list(dict.fromkeys(names))
+
+
+def check_measurable(
+    names: Sequence[str], *, channels: int, size: tuple[int, int], images: int
+) -> None:
+    """Refuse metrics that could not measure a run's pictures, before anything is made for them.
+
+    Args:
+        names: of `METRICS`.
+        channels, size: of the pictures that will be measured; size is (height, width).
+        images: how many there will be.
+
+    Raises:
+        ConfigError: one of the metrics reads other channels, larger pictures or more of them.
+    """
+    height, width = size
+    for name in chosen(names) if names else ():
+        metric = METRICS[name]
+        if metric.weights and channels not in (1, 3):
+            others = ", ".join(other for other, one in PAIRED.items() if not one.weights)
+            raise ConfigError(
+                f"{name} reads grey or RGB pictures, and these have {channels} channels: leave it "
+                f"out; {others} measure any number of channels"
+            )
+        if min(height, width) < metric.smallest:
+            raise ConfigError(
+                f"{name} needs pictures of at least {metric.smallest} pixels a side, and these are "
+                f"{width}x{height}: leave it out, or make data.size larger"
+            )
+        if name in OF_SETS and images < OF_SETS[name].fewest:
+            raise ConfigError(
+                f"{name} needs at least {OF_SETS[name].fewest} images, and there will be {images}: "
+                "leave it out, or measure more of them"
+            )
 
 
 def check_counts(names: Sequence[str], *, real: int, fake: int) -> None:

@@ -69,6 +69,10 @@ def frechet(real: Features, fake: Features) -> float:
     return frechet_between(gaussian(real, what="real"), gaussian(fake, what="fake"))
 
 
+INFINITY_FEWEST = 4
+"""Images of each set from which on a line can be fitted."""
+
+
 def infinity_sizes(real: int, fake: int, *, points: int = 15) -> list[int]:
     """Return the set sizes of `frechet_infinity`: evenly spaced up to the smaller set.
 
@@ -89,10 +93,10 @@ def frechet_infinity(real: Features, fake: Features, *, seed: int, points: int =
     true distance is near it. Raises `DataError` for fewer than 4 images.
     """
     x, y = matrix(real, "real"), matrix(fake, "fake")
-    if min(len(x), len(y)) < 4:
+    if min(len(x), len(y)) < INFINITY_FEWEST:
         raise DataError(
-            f"fid-inf and fd-vgg16-inf extrapolate over set sizes and need at least 4 images of "
-            f"each, not {min(len(x), len(y))}: leave them out"
+            f"fid-inf and fd-vgg16-inf extrapolate over set sizes and need at least "
+            f"{INFINITY_FEWEST} images of each, not {min(len(x), len(y))}: leave them out"
         )
     rng = np.random.RandomState(seed)
     sizes = infinity_sizes(len(x), len(y), points=points)

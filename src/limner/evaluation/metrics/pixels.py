@@ -24,6 +24,10 @@ PSNR_CAP = 100.0
 SSIM_RADIUS = 5
 SSIM_SIGMA = 1.5
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+SSIM_SMALLEST = 2 * SSIM_RADIUS + 1
+"""Pixels of the shorter side into which the window fits."""
+MS_SSIM_SMALLEST = SSIM_SMALLEST * 2 ** (len(MS_SSIM_WEIGHTS) - 1)
+"""The same at the smallest scale."""
 
 EDGE_THRESHOLD = 0.05
 """Slope a pixel, of levels in [0, 1]."""
@@ -56,11 +60,10 @@ def ssim(real: Tensor, fake: Tensor) -> Tensor:
     data_range=255`. Raises `DataError` for images smaller than the window.
     """
     height, width = real.shape[-2:]
-    window = 2 * SSIM_RADIUS + 1
-    if min(height, width) < window:
+    if min(height, width) < SSIM_SMALLEST:
         raise DataError(
-            f"ssim needs images of at least {window}x{window} pixels, not {width}x{height}: leave "
-            "it out of the metrics"
+            f"ssim needs images of at least {SSIM_SMALLEST}x{SSIM_SMALLEST} pixels, not "
+            f"{width}x{height}: leave it out of the metrics"
         )
     likeness, _ = _similarity(real.double(), fake.double())
     return likeness.mean(dim=(1, 2, 3))
@@ -77,11 +80,10 @@ def ms_ssim(real: Tensor, fake: Tensor) -> Tensor:
     176 pixels, where the window no longer fits into the smallest scale.
     """
     height, width = real.shape[-2:]
-    least = (2 * SSIM_RADIUS + 1) * 2 ** (len(MS_SSIM_WEIGHTS) - 1)
-    if min(height, width) < least:
+    if min(height, width) < MS_SSIM_SMALLEST:
         raise DataError(
-            f"ms-ssim needs images of at least {least}x{least} pixels, not {width}x{height}: leave "
-            "it out of the metrics"
+            f"ms-ssim needs images of at least {MS_SSIM_SMALLEST}x{MS_SSIM_SMALLEST} pixels, not "
+            f"{width}x{height}: leave it out of the metrics"
         )
     a, b = real.double(), fake.double()
     product = torch.ones(a.shape[:2], dtype=torch.float64, device=a.device)

@@ -247,6 +247,10 @@ def predict(segmenter: Segmenter, picture: Tensor, *, size: Size, name: str) -> 
         shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise WeightsError(f"{segmenter.name} gave {shape}: a segmenter gives scores N x C x H x W")
     scores = scores.float()
+    if torch.isnan(scores).any():
+        raise WeightsError(
+            f"{segmenter.name} gave scores of {name} that are no numbers: fetch it anew"
+        )
     if tuple(scores.shape[2:]) != full:
         scores = _resampled(scores, full)
     scores = scores[:, :, :height, :width]
