@@ -65,7 +65,7 @@ def test_a_run_on_label_maps_derives_resumes_and_is_measured(streets: Path, tmp_
     notes = json.loads((whole / "log.jsonl").read_text().splitlines()[0])["notes"]
     assert "4 classes in the label maps, void 255" in notes
     results = evaluate(whole, streets, split="test", metrics=("l1",))
-    assert results["images"] == 1
+    assert results.images == 1
     shown = decode(whole / "evaluation" / "test" / "source" / "0.png")
     assert shown.shape == (3, 32, 32)
     assert len(shown.flatten(1).unique(dim=1).T) == 5

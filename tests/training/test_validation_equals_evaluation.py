@@ -43,7 +43,7 @@ def test_the_last_validation_equals_the_evaluation(
     run = tmp_path / "run"
     train(config, out=run, cache_folder=tmp_path / "cache")
     told = [event for event in read_events(run) if event["event"] == "validation"][-1]
-    measured = evaluate(run, data, split="val", metrics=METRICS)["scores"]["values"]
+    measured = evaluate(run, data, split="val", metrics=METRICS).scores.values
     assert {name: told[name] for name in METRICS} == measured
 
 
@@ -55,8 +55,8 @@ def test_pictures_are_measured_in_the_order_of_their_files(data: Path, tmp_path:
     pairs = open_pairs(translator.config, data, "val")
     scores = measure_translations(translator, pairs, metrics=["l1"])
     results = evaluate(run, data, split="val", metrics=["l1"])
-    assert list(scores.names) == results["names"] == sorted(p.stem for p in images_in(data / "val"))
-    assert scores.per_image == results["scores"]["per_image"]
+    assert list(scores.names) == results.names == sorted(p.stem for p in images_in(data / "val"))
+    assert scores.per_image == results.scores.per_image
     fewer = measure_translations(translator, pairs, metrics=["l1"], images=3)
     assert fewer.names == ("0", "1", "2")
 
@@ -111,7 +111,7 @@ def test_the_segmentation_score_of_a_validation_is_that_of_the_evaluation(
     told = [event for event in read_events(run) if event["event"] == "validation"][-1]
     task = segmentation(segmenter=net, labels=own_labels(config, data, "val"), class_map="camvid")
     measured = evaluate(run, data, split="val", metrics=metrics, segmentation=task)
-    values = measured["scores"]["values"]
+    values = measured.scores.values
     assert {name: told[name] for name in values} == values
     assert {"pixel_accuracy", "class_iou"} < set(values)
     assert state.best == {"metric": "class_iou", "value": values["class_iou"], "step": 1}
