@@ -59,7 +59,7 @@ def _run(words: list[str]) -> int:
     except OSError as error:
         return _system_error(error, words)
     except Exception as error:
-        if type(error).__name__ == "OutOfMemoryError":  # torch's, which may not be imported
+        if _ran_out_of_memory(error):
             _complain(_out_of_memory(error))
             return 1
         return _fault(error, words)
@@ -110,6 +110,13 @@ def _silence_stdout() -> None:
     """Send what is still buffered nowhere, so that the interpreter's end does not fail on it."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _ran_out_of_memory(error: Exception) -> bool:
+    """Say whether torch, which may not be imported yet, lacked memory of a device or the host."""
+    return type(error).__name__ == "OutOfMemoryError" or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
 
 
 def _out_of_memory(error: BaseException) -> str:

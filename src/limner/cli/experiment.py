@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from limner.cli.options import (
-    Count,
     Device,
+    Few,
     Json,
     Metrics,
     Name,
@@ -30,8 +30,8 @@ def experiment(
     *,
     out: Path | None = None,
     scale: str | None = None,
-    seeds: Count | None = None,
-    jobs: Count | None = None,
+    seeds: Few | None = None,
+    jobs: Few | None = None,
     only: Annotated[list[str] | None, Parameter(negative=(), consume_multiple=True)] = None,
     overrides: Overrides = None,
     metrics: Metrics = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 
-from limner.cli.options import Count, Finite, Json, Name, print_json, read_size, say
+from limner.cli.options import Few, Finite, Json, Name, print_json, read_size, say
 
 
 def export(
@@ -84,8 +84,8 @@ def bench(
     *,
     size: str | None = None,
     backends: str | None = None,
-    batch: Count = 8,
-    rounds: Annotated[int, Parameter(validator=validators.Number(gte=2, lte=10**6))] = 15,
+    batch: Few = 8,
+    rounds: Annotated[int, Parameter(validator=validators.Number(gte=2, lte=10_000))] = 15,
     checkpoint: Name = "best",
     json: Json = False,
 ) -> None:

@@ -33,6 +33,8 @@ def _listed(type_: object, value: str | None) -> None:
 
 Count = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=10**9))]
 """So many of something: a whole number from 1."""
+Few = Annotated[int, Parameter(validator=validators.Number(gte=1, lte=10_000))]
+"""So many things that are made or started at once."""
 Seed = Annotated[int, Parameter(validator=validators.Number(gte=0, lt=2**32))]
 """What random generators begin from, on 32 bits as NumPy has it."""
 Finite = Annotated[float, Parameter(validator=_finite)]
@@ -52,8 +54,8 @@ Metrics = Annotated[
     str | None,
     Parameter(validator=_listed, help="Names separated by commas, such as lpips,ssim,fd-vgg16."),
 ]
-# Larger pictures than files hold; both sides at once are bounded by memory.
-LARGEST_SIDE = 2**17
+# Of a picture that memory can hold; what a network makes of it is many times as large.
+LARGEST_SIDE, LARGEST_AREA = 2**16, 2**28
 
 
 def command_line() -> str:
@@ -65,15 +67,17 @@ def read_size(text: str | None, *, option: str) -> tuple[int, int] | None:
     """Return height and width of a text HEIGHTxWIDTH; None for None.
 
     Raises:
-        ConfigError: it is no such text, or a side is 0 or beyond `LARGEST_SIDE`.
+        ConfigError: it is no such text, or is 0 or beyond what memory can hold.
     """
     if text is None:
         return None
     match = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", text)
     sides = (0, 0) if match is None else (int(match[1]), int(match[2]))
-    if not all(1 <= side <= LARGEST_SIDE for side in sides):
+    fits = all(1 <= side <= LARGEST_SIDE for side in sides) and math.prod(sides) <= LARGEST_AREA
+    if not fits:
         raise ConfigError(
-            f"{option} {text}: give HEIGHTxWIDTH such as 256x512, each side 1 to {LARGEST_SIDE}"
+            f"{option} {text}: give HEIGHTxWIDTH such as 256x512, each side 1 to {LARGEST_SIDE:,} "
+            f"and at most {LARGEST_AREA:,} pixels"
         )
     return sides
 

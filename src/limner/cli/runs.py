@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from limner.cli.options import Count, Device, Json, Name, Seed, pick_device, print_json, say
+from limner.cli.options import Device, Few, Json, Name, Seed, pick_device, print_json, say
 
 
 def translate(
@@ -19,7 +19,7 @@ def translate(
     side: Literal["left", "right"] | None = None,
     instances: Path | None = None,
     style: Path | None = None,
-    samples: Count | None = None,
+    samples: Few | None = None,
     seed: Seed = 0,
     checkpoint: Name = "best",
     backend: str = "folded",

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from limner.cli.options import (
     Count,
+    Few,
     Finite,
     Json,
     Overrides,
@@ -40,7 +41,7 @@ def train(
     resume: Annotated[bool, Parameter(negative=())] = False,
     allow: Annotated[list[str] | None, Parameter(negative=())] = None,
     device: Annotated[str, Parameter(name=["--device", "--accelerator"])] = "auto",
-    devices: Count | None = None,
+    devices: Few | None = None,
     weights: Weights = None,
     json: Json = False,
 ) -> None:
