@@ -13,7 +13,7 @@ from random_pairs import write_pairs
 
 from limner.cli import main
 from limner.errors import ConfigError
-from limner.experiments import crew
+from limner.experiments import running, workers
 
 GRID = """
 preset: pix2pix-small
@@ -111,7 +111,7 @@ def test_label_maps_that_cannot_be_scored_are_named_before_anything_is_translate
 def test_an_experiment_that_cannot_be(
     said, data: Path, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "work", lambda *_, **__: pytest.fail("a training began"))
+    monkeypatch.setattr(running, "see_through", lambda *_, **__: pytest.fail("a training began"))
     grid, out = data.parent / "grid.yaml", data.parent / "out"
     grid.write_text(GRID)
     words = ("experiment", grid, data, "--out", out)
@@ -126,7 +126,7 @@ def test_an_experiment_that_cannot_be(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     with pytest.raises(ConfigError, match="say --device cpu"):
-        crew.slots("cuda", None)
+        workers.local_workers("cuda", None)
 
 
 def test_weights_that_serve_no_metric_are_not_passed_over(said, data: Path) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_cells import carry_out, tiny_plan
+from small_cells import carry_out, tiny_plan, tiny_task
 
 from limner.errors import CheckpointError, ConfigError
-from limner.experiments.child import train_and_measure
-from limner.experiments.finished import is_done, results_of, steps_done
-from limner.experiments.plan import Plan
-from limner.experiments.record import open_record, read_record
-from limner.experiments.running import run_cells, task_of
+from limner.experiments.cell import Stage, is_done, measured, steps_done, train_and_measure
+from limner.experiments.planning import Plan
+from limner.experiments.results import open_record, read_record
+from limner.experiments.running import run_cells
 from limner.files import read_events
 
 
@@ -21,7 +21,7 @@ from limner.files import read_events
 def early(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path]:
     """The table base, measured at 1 and at 8 steps."""
     out = tmp_path_factory.mktemp("early")
-    plan = tiny_plan("base", drawn, "training.epochs=1")
+    plan = tiny_plan("base", drawn, {"training.epochs": 1})
     carry_out(plan, out)
     return plan, out
 
@@ -42,17 +42,15 @@ def test_a_training_is_measured_on_its_way_and_at_its_end(
     assert (first["step"], last["step"]) == (1, 8)
     assert first["l1"] != last["l1"]
     # The way there is the shorter training: a run of one step by itself gives the same figures.
-    short = tiny_plan("base", drawn, "training.epochs=1")
-    task = task_of(short.jobs()[0], short, tmp_path, "cpu", None, "").spec
-    task["config"]["training"]["steps"] = 1
-    task["stages"] = [{"step": 1, "early": False, "folder": "test"}]
-    train_and_measure(task)
-    assert values(Path(task["run"]), "test") == first
+    short = tiny_plan("base", drawn, {"training.epochs": 1})
+    task = tiny_task(short.jobs()[0], short, tmp_path)
+    task.config["training"]["steps"] = 1
+    train_and_measure(replace(task, stages=(Stage(1, "test"),)))
+    assert values(Path(task.run), "test") == first
     # And the end is that of a training that was not interrupted for it.
-    task = task_of(short.jobs()[0], short, tmp_path / "whole", "cpu", None, "").spec
-    task["stages"] = [task["stages"][-1]]
-    train_and_measure(task)
-    assert values(Path(task["run"]), "test") == last
+    task = tiny_task(short.jobs()[0], short, tmp_path / "whole")
+    train_and_measure(replace(task, stages=task.stages[-1:]))
+    assert values(Path(task.run), "test") == last
 
 
 def test_what_is_done_is_known_by_step_split_metrics_and_settings(
@@ -60,23 +58,25 @@ def test_what_is_done_is_known_by_step_split_metrics_and_settings(
 ) -> None:
     plan, out = early
     (job,) = plan.jobs()
-    assert is_done(job, plan, out)
+    assert is_done(tiny_task(job, plan, out))
     assert steps_done(job.folder(out)) == 8
-    longer = tiny_plan("base", drawn, "training.epochs=2")
-    assert not is_done(longer.jobs()[0], longer, out)
-    other = tiny_plan("base", drawn, "training.epochs=1", "training.lr=1e-3")
-    assert not is_done(other.jobs()[0], other, out)
-    last = job.plan.measurements[-1]
-    run = job.folder(out)
-    assert results_of(run, last, split="test", metrics=("l1", "lpips")) is None
-    assert results_of(run, last, split="val", metrics=("l1",)) is None
+    longer = tiny_plan("base", drawn, {"training.epochs": 2})
+    assert not is_done(tiny_task(longer.jobs()[0], longer, out))
+    other = tiny_plan("base", drawn, {"training.epochs": 1, "training.lr": 1e-3})
+    assert not is_done(tiny_task(other.jobs()[0], other, out))
+    last, run = tiny_task(job, plan, out).stages[-1], job.folder(out)
+    assert measured(run, last, split="test", metrics=("l1", "ssim")) is not None
+    assert measured(run, last, split="test", metrics=("l1", "lpips")) is None
+    assert measured(run, last, split="val", metrics=("l1",)) is None
 
 
 def test_finished_cells_are_not_touched(
     early: tuple[Plan, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, out = early
-    monkeypatch.setattr("limner.experiments.crew._start", lambda *_: pytest.fail("a child began"))
+    monkeypatch.setattr(
+        "limner.experiments.workers.run_process", lambda *_, **__: pytest.fail("a process began")
+    )
     before = {path: path.stat().st_mtime_ns for path in out.rglob("cells/**/*") if path.is_file()}
     run_cells(plan, out=out)
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -86,13 +86,13 @@ def test_finished_cells_are_not_touched(
 def test_a_changed_definition_is_refused_by_name(early: tuple[Plan, Path], drawn: Path) -> None:
     _, out = early
     with pytest.raises(ConfigError, match=r"cell base .*training\.lr was 0\.0002 and is 0\.001"):
-        open_record(out, tiny_plan("base", drawn, "training.epochs=1", "training.lr=1e-3"))
+        open_record(out, tiny_plan("base", drawn, {"training.epochs": 1, "training.lr": 1e-3}))
     with pytest.raises(ConfigError, match="holds the experiment 'base' and this is 'losses'"):
-        open_record(out, tiny_plan("losses", drawn, "training.epochs=1"))
+        open_record(out, tiny_plan("losses", drawn, {"training.epochs": 1}))
     # What changes no figure may differ, and seeds may be added.
-    harmless = tiny_plan("base", drawn, "training.epochs=1", "training.log_every=7", seeds=3)
+    harmless = tiny_plan("base", drawn, {"training.epochs": 1, "training.log_every": 7}, seeds=3)
     assert open_record(out, harmless)["seeds"] == [0, 1, 2]
-    assert open_record(out, tiny_plan("base", drawn, "training.epochs=1"))["seeds"] == [0, 1, 2]
+    assert open_record(out, tiny_plan("base", drawn, {"training.epochs": 1}))["seeds"] == [0, 1, 2]
 
 
 def test_fewer_metrics_and_other_pairs_are_refused(
@@ -123,20 +123,20 @@ def test_a_folder_of_other_things_is_refused(early: tuple[Plan, Path], tmp_path:
 
 def test_settings_that_the_cells_differ_in_cannot_be_set_for_all(drawn: Path) -> None:
     with pytest.raises(ConfigError, match=r"would undo what cell cGAN is about"):
-        tiny_plan("losses", drawn, "objective.l1=10")
+        tiny_plan("losses", drawn, {"objective.l1": 10})
     with pytest.raises(ConfigError, match="would undo what cell L1 is about"):
-        tiny_plan("losses", drawn, "discriminators=[]")
+        tiny_plan("losses", drawn, {"discriminators": []})
     with pytest.raises(ConfigError, match="say --seeds"):
-        tiny_plan("losses", drawn, "seed=4")
+        tiny_plan("losses", drawn, {"seed": 4})
     with pytest.raises(ConfigError, match="no cell has so many discriminators"):
-        tiny_plan("losses", drawn, "discriminators.1.width=4")
+        tiny_plan("losses", drawn, {"discriminators.1.width": 4})
 
 
 def test_a_way_that_depends_on_the_length_stands_for_no_shorter_training(drawn: Path) -> None:
     with pytest.raises(ConfigError, match=r"training\.schedule=linear depends on the length"):
-        tiny_plan("base", drawn, "training.schedule=linear")
+        tiny_plan("base", drawn, {"training.schedule": "linear"})
     with pytest.raises(ConfigError, match=r"steps are too few .* raise training\.epochs"):
-        tiny_plan("base", drawn, "training.steps=1")
+        tiny_plan("base", drawn, {"training.steps": 1})
 
 
 def test_seeds_come_one_after_the_other(drawn: Path) -> None:

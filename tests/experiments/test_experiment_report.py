@@ -13,10 +13,9 @@ from small_cells import carry_out, tiny_plan
 
 from limner.cli import main
 from limner.experiments import wording
-from limner.experiments.gathering import gather, summary
-from limner.experiments.record import open_record
+from limner.experiments.epochs import measure_times, runs_to_time
 from limner.experiments.report import write_report
-from limner.experiments.times import measure_times, runs_to_time
+from limner.experiments.results import gather, open_record, summary
 
 CELLS = ["2-constant-0.7", "adaptive-0.7", "three"]
 
@@ -25,10 +24,10 @@ CELLS = ["2-constant-0.7", "adaptive-0.7", "three"]
 def half(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three cells of discriminator-weights, one of them with two seeds; seven are not run."""
     out = tmp_path_factory.mktemp("half")
-    short = ("training.epochs=5", "training.steps=10")
-    plan = tiny_plan("discriminator-weights", drawn, *short, judges=3)
+    short = {"training.epochs": 5, "training.steps": 10}
+    plan = tiny_plan("discriminator-weights", drawn, short, discriminators=3)
     carry_out(plan, out, CELLS)
-    plan = tiny_plan("discriminator-weights", drawn, *short, judges=3, seeds=2)
+    plan = tiny_plan("discriminator-weights", drawn, short, discriminators=3, seeds=2)
     carry_out(plan, out, CELLS[:1])
     runs = runs_to_time(out, CELLS[:2], [0])
     measure_times(runs, out=out, root=drawn, rounds=3, steps=2, warm=1)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from limner.errors import ConfigError
-from limner.experiments.grid import read_grid
-from limner.experiments.opening import find_table, open_experiment
-from limner.experiments.plan import cell_config
+from limner.experiments.grid import find_table, read_grid
+from limner.experiments.planning import open_experiment
+from limner.experiments.tables import cell_config
 
 GOOD = """
 title: How wide, and how joined
@@ -52,9 +52,9 @@ def test_named_cells_and_keys_that_end_alike(tmp_path: Path) -> None:
     named = read_grid(
         write(tmp_path, "preset: pix2pix\ncells: {plain: {}, soft: {training.lr: 1}}")
     )
-    assert [(cell.name, cell.overrides) for cell in named.cells] == [
-        ("plain", ()),
-        ("soft", ("training.lr=1",)),
+    assert [(cell.name, cell.changes) for cell in named.cells] == [
+        ("plain", {}),
+        ("soft", {"training.lr": 1}),
     ]
     axes = "axes: {generator.width: [8], discriminators.0.width: [4]}"
     (cell,) = read_grid(write(tmp_path, f"preset: pix2pix\n{axes}")).cells
@@ -63,13 +63,13 @@ def test_named_cells_and_keys_that_end_alike(tmp_path: Path) -> None:
 
 def test_a_grid_is_planned_like_a_table(tmp_path: Path, drawn: Path) -> None:
     path = write(tmp_path, GOOD)
-    small = ["data.size=32", "data.load_size=32", "generator.depth=3", "data.cache_gib=0"]
-    small += ["discriminators.0.layers=1"]
-    plan, note = open_experiment(str(path), drawn, overrides=small)
+    small = {"data.size": 32, "data.load_size": 32, "generator.depth": 3, "data.cache_gib": 0}
+    small["discriminators.0.layers"] = 1
+    plan, note = open_experiment(str(path), drawn, changes=small)
     assert (plan.name, plan.scale, plan.seeds, plan.metrics) == ("grid", "", (3, 5), ("l1", "ssim"))
     assert [one.steps for one in plan.cells] == [24] * 4
     assert note == ""
-    assert open_experiment(str(path), drawn, overrides=small, seeds=1)[0].seeds == (0,)
+    assert open_experiment(str(path), drawn, changes=small, seeds=1)[0].seeds == (0,)
     with pytest.raises(ConfigError, match="sets its own sizes: leave --scale out"):
         open_experiment(str(path), drawn, scale="cpu")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,13 +13,12 @@ import time
 from pathlib import Path
 
 import pytest
-from small_cells import TINY, carry_out
+from small_cells import carry_out, tiny_changes, tiny_task
 
-from limner.experiments.crew import Stopped
-from limner.experiments.finished import results_of, steps_done
-from limner.experiments.opening import open_experiment
-from limner.experiments.plan import Plan
+from limner.experiments.cell import measured, steps_done
+from limner.experiments.planning import Plan, open_experiment
 from limner.experiments.running import FailedCellsError, run_cells
+from limner.experiments.workers import Stopped
 from limner.files import read_events
 
 # Ten processes that import PyTorch: half a minute on an idle core, long on a busy one.
@@ -34,24 +34,20 @@ metrics: [l1, ssim]
 """
 
 
-def settings() -> list[str]:
-    return [one for one in TINY if not one.startswith("discriminators.2")]
-
-
 def planned(drawn: Path, folder: Path) -> Plan:
     (folder / "grid.yaml").write_text(GRID)
-    return open_experiment(str(folder / "grid.yaml"), drawn, overrides=settings())[0]
+    return open_experiment(str(folder / "grid.yaml"), drawn, changes=tiny_changes(2))[0]
 
 
 def table_of(plan: Plan, out: Path) -> dict:
-    found = {
-        (job.name, one.label): results_of(
-            job.folder(out), one, split=plan.split, metrics=plan.metrics
+    results = {
+        (job.name, stage.step): measured(
+            job.folder(out), stage, split=plan.split, metrics=plan.metrics
         )
         for job in plan.jobs()
-        for one in job.plan.measurements
+        for stage in tiny_task(job, plan, out).stages
     }
-    return {key: one and one["scores"]["per_image"] for key, one in found.items()}
+    return {key: one and one["scores"]["per_image"] for key, one in results.items()}
 
 
 def wait_for(condition, *, seconds: float = 600) -> None:
@@ -64,7 +60,11 @@ def wait_for(condition, *, seconds: float = 600) -> None:
 def test_killed_twice_in_the_middle_of_a_cell(drawn: Path, tmp_path: Path) -> None:
     plan, out = planned(drawn, tmp_path), tmp_path / "out"
     add, soft = (job.folder(out) for job in plan.jobs())
-    words = [word for setting in settings() for word in ("--set", setting)]
+    words = [
+        word
+        for key, value in tiny_changes(2).items()
+        for word in ("--set", f"{key}={json.dumps(value)}")
+    ]
     command = ["experiment", str(tmp_path / "grid.yaml"), str(drawn), "--out", str(out), *words]
     parent = subprocess.Popen(
         [sys.executable, "-m", "limner", *command, "--jobs", "1"],

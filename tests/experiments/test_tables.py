@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from limner.config import Config
-from limner.experiments.plan import cell_config, check_early
-from limner.experiments.scales import SCALES
-from limner.experiments.tables import TABLES, table
+from limner.experiments.planning import check_early
+from limner.experiments.tables import SCALES, TABLES, cell_config
 from limner.networks import count_parameters
 from limner.training.balance import check_balance
 from limner.training.resolving import resolved
@@ -142,8 +141,3 @@ def test_networks_have_the_published_parameters() -> None:
     assert [count_parameters(judge) for judge in judges] == [2_767_809, 2_761_665]
     three = build_discriminators(config_of("discriminator-weights", "three", "paper"))
     assert [count_parameters(judge) for judge in three][:2] == [2_767_809, 2_761_665]
-
-
-def test_an_unknown_table_is_answered_with_the_known() -> None:
-    with pytest.raises(Exception, match=r"did you mean 'losses'.*known are base, discriminator-w"):
-        table("loses")

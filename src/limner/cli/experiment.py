@@ -32,6 +32,7 @@ def experiment(
     scale: str | None = None,
     seeds: Few | None = None,
     jobs: Few | None = None,
+    cluster: str | None = None,
     only: Annotated[list[str] | None, Parameter(negative=(), consume_multiple=True)] = None,
     overrides: Overrides = None,
     metrics: Metrics = None,
@@ -53,9 +54,9 @@ def experiment(
     **Examples**
 
     - `limner experiment`
-    - `limner experiment losses facades --out losses --seeds 2 --set data.direction=BtoA`
+    - `limner experiment losses facades --out losses --seeds 2 --weights weights`
     - `limner experiment skip-connections facades --out skips --scale paper --weights weights`
-    - `limner experiment grid.yaml facades --out grid`
+    - `limner experiment grid.yaml facades --out grid --cluster tcp://head:8786`
     - `limner experiment --out losses --report-only`
 
     Parameters
@@ -74,6 +75,9 @@ def experiment(
         for later.
     jobs
         Trainings at once; one a core, or one a CUDA device, if not given.
+    cluster
+        Train on the workers of this dask scheduler (`tcp://HOST:8786`, or the file that it wrote
+        with `--scheduler-file`) instead of on this machine.
     only
         Train these cells alone.
     split
@@ -90,23 +94,29 @@ def experiment(
     if list_ or (name is None and not (report_only or only_times)):
         _list(as_json=json)
         return
-    from limner.experiments.finishing import run_experiment, time_epochs
-    from limner.experiments.opening import open_experiment
+    from limner.config import parse_overrides
+    from limner.experiments.planning import open_experiment
     from limner.experiments.report import write_report
+    from limner.experiments.running import run_experiment, time_epochs
 
     folder = _folder(name, out)
     if report_only or only_times:
         if only_times:
-            time_epochs(folder, data=data, device=device_kind(device), weights=weights)
+            kind = device_kind(device)
+            time_epochs(folder, data=data, device=kind, weights=weights, cluster=cluster)
         _show(write_report(folder), folder, as_json=json)
         return
     if name is None or data is None:
         raise ConfigError(f"limner experiment {name or 'NAME'} needs a data set: name DATA")
+    if cluster is not None and jobs is not None:
+        raise ConfigError(
+            "--jobs is for this machine, and --cluster has workers: leave one out"
+        )
     plan, note = open_experiment(
         name,
         data,
         scale=scale,
-        overrides=overrides or [],
+        changes=parse_overrides(overrides or []),
         seeds=seeds,
         metrics=[] if metrics is None else [one.strip() for one in metrics.split(",")],
         weights=weights,
@@ -119,6 +129,7 @@ def experiment(
         out=folder,
         only=only or [],
         jobs=jobs,
+        cluster=cluster,
         device=device_kind(device),
         weights=weights,
         times=times,

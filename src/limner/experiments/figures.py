@@ -14,7 +14,7 @@ from torch import Tensor
 from limner.evaluation.curves import Line, smooth
 from limner.evaluation.plots import PALETTE, thin
 from limner.evaluation.sheet import sample_sheet
-from limner.experiments.gathering import first_run, totals
+from limner.experiments.results import first_run, totals
 from limner.files import read_events, replacing
 
 IMAGES = 6

@@ -15,20 +15,33 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from limner.errors import ConfigError, LimnerError, unknown_name
-from limner.experiments.definitions import Cell, Table
-from limner.experiments.measuring import checked
-from limner.experiments.plan import cell_config
+from limner.evaluation.metrics import chosen
+from limner.experiments.tables import TABLES, Cell, Table, cell_config
 from limner.files import read_text, read_yaml
 
 KEYS = ("title", "source", "note", "preset", "set", "cells", "axes", "seeds", "metrics")
 MOST_CELLS = 1000
 DECIDED = {"seed": "give seeds", "data.root": "the command names the data set"}
 """Keys that the experiment itself decides, and what to do instead."""
+
+
+def find_table(name: str) -> tuple[str, Table, bool]:
+    """Return an experiment's own name, its table, and whether it is a grid of the user's.
+
+    Raises:
+        ConfigError: no table has that name and no file is there, or the grid is wrong.
+    """
+    if name in TABLES:
+        return name, TABLES[name], False
+    path = Path(name)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return path.stem, read_grid(path), True
+    raise unknown_name("experiment", name, [*TABLES, "a grid's YAML file"])
 
 
 def read_grid(path: Path) -> Table:
@@ -53,7 +66,7 @@ def read_grid(path: Path) -> Table:
             source=str(given.get("source", "")),
             note=str(given.get("note", "")),
             preset=_preset(given),
-            common=_overrides(given.get("set") or {}, where="set"),
+            common=_changes(given.get("set") or {}, where="set"),
             cells=_cells(given),
             seeds=_seeds(given.get("seeds")),
             metrics=_metrics(given.get("metrics")),
@@ -74,7 +87,7 @@ def _preset(given: Mapping[str, Any]) -> str:
     return given["preset"]
 
 
-def _overrides(settings: object, *, where: str) -> tuple[str, ...]:
+def _changes(settings: object, *, where: str) -> dict[str, object]:
     if not isinstance(settings, dict):
         raise ConfigError(f"{where} must map keys to values, such as training.lr: 1e-4")
     for key in settings:
@@ -82,8 +95,7 @@ def _overrides(settings: object, *, where: str) -> tuple[str, ...]:
             raise ConfigError(
                 f"{where} sets {key}, which the experiment decides: leave it out ({DECIDED[key]})"
             )
-    # JSON is YAML, so that what was read goes through --set unchanged; dates become text.
-    return tuple(f"{key}={json.dumps(value, default=str)}" for key, value in settings.items())
+    return {str(key): value for key, value in settings.items()}
 
 
 def _cells(given: Mapping[str, Any]) -> tuple[Cell, ...]:
@@ -97,7 +109,7 @@ def _cells(given: Mapping[str, Any]) -> tuple[Cell, ...]:
     if not isinstance(named, dict) or not named:
         raise ConfigError("cells is empty: name each cell with its settings, such as {wide: {...}}")
     return tuple(
-        Cell(str(name), _overrides(settings or {}, where=f"cells.{name}"))
+        Cell(str(name), _changes(settings or {}, where=f"cells.{name}"))
         for name, settings in named.items()
     )
 
@@ -123,7 +135,7 @@ def _product(axes: object) -> tuple[Cell, ...]:
         name = ",".join(f"{short[key]}={_word(value)}" for key, value in pairs.items())
         if name in cells:
             raise ConfigError(f"axes make the cell {name} twice: give each value once")
-        cells[name] = Cell(name, _overrides(pairs, where="axes"))
+        cells[name] = Cell(name, _changes(pairs, where="axes"))
     return tuple(cells.values())
 
 
@@ -159,4 +171,18 @@ def _metrics(given: object) -> tuple[str, ...]:
         return ()
     if not isinstance(given, list):
         raise ConfigError(f"metrics is {given!r}: give a list, such as [l1, ssim]")
-    return tuple(checked([str(name) for name in given]))
+    return tuple(checked_metrics([str(name) for name in given]))
+
+
+def checked_metrics(metrics: Sequence[str]) -> list[str]:
+    """Return the metrics if an experiment can take them all.
+
+    Raises:
+        ConfigError: one is unknown, or seg, or there is none.
+    """
+    if "seg" in metrics:
+        raise ConfigError(
+            "experiments do not measure seg: leave it out, and give the trained runs to "
+            "`limner evaluate --metrics seg`"
+        )
+    return chosen(metrics)

@@ -15,7 +15,7 @@ from limner.evaluation.gallery import embed
 from limner.evaluation.report import drawing, render
 from limner.experiments import wording
 from limner.experiments.figures import draw_curves, draw_sheet, loss_lines
-from limner.experiments.gathering import gather
+from limner.experiments.results import gather
 from limner.experiments.wording import Text
 from limner.files import read_events, write_text
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from limner.evaluation.metrics import METRICS
 from limner.evaluation.scoretable import ARROWS, digits, figure
-from limner.experiments.gathering import ALONG
-from limner.experiments.measuring import NOTE, PRETRAINED
+from limner.experiments.planning import NOTE, PRETRAINED
+from limner.experiments.results import ALONG
 from limner.timing import BUSY
 
 SECONDS = "seconds an epoch"

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, FiniteFloat, ValidationError
 
 from limner import memory
-from limner.config import read_config, with_overrides
-from limner.files import write_text
+from limner.config import read_config, replace
+from limner.errors import LimnerError
+from limner.files import read_json, write_text
 from limner.timing import Watch, processor
 from limner.training.checkpoint import load_checkpoint, newest
 from limner.training.datasets import TrainingData, open_training_data
@@ -69,9 +71,7 @@ def measure_times(
         for name in names if number % 2 == 0 else reversed(names):
             if name not in data:
                 config = read_config(runs[name] / "config.yaml")
-                data[name] = open_training_data(
-                    with_overrides(config, [f"data.root={str(root)!r}"])
-                )
+                data[name] = open_training_data(replace(config, {"data.root": str(root)}))
             watch = Watch()
             with memory.kept():
                 one = _seconds_per_step(
@@ -79,7 +79,7 @@ def measure_times(
                 )
             seconds[name].append(one)
             others.append(watch.others())
-    found = {
+    times = {
         "rounds": rounds,
         "steps": steps,
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
@@ -105,8 +105,8 @@ def measure_times(
             for name in names
         },
     }
-    write_text(out / FILE, json.dumps(found, indent=1))
-    return found
+    write_text(out / FILE, json.dumps(times, indent=1))
+    return times
 
 
 def _seconds_per_step(
@@ -162,21 +162,66 @@ def _ratio(
     return round(statistics.median(a / b for a, b in pairs) * scale, 4)
 
 
+def measure_task(task: Mapping[str, Any]) -> None:
+    """Do what a timing's process is told (`running.time_epochs`)."""
+    measure_times(
+        {name: Path(run) for name, run in task["runs"].items()},
+        out=Path(task["out"]),
+        root=Path(task["root"]),
+        device=task["device"],
+        weights=None if task["weights"] is None else Path(task["weights"]),
+        rounds=task["rounds"],
+        steps=task["steps"],
+        warm=task["warm"],
+    )
+
+
+class _Spread(BaseModel):
+    median: FiniteFloat
+    low: FiniteFloat
+    high: FiniteFloat
+
+
+class _CellTimes(BaseModel):
+    seconds_per_step: list[FiniteFloat]
+    steps_per_epoch: int
+    epoch_seconds: _Spread
+    ratio: FiniteFloat
+
+
+class _Others(BaseModel):
+    median: FiniteFloat
+    most: FiniteFloat
+
+
+class _Times(BaseModel):
+    rounds: int
+    steps: int
+    device: str
+    machine: str
+    threads: int
+    python: str
+    torch: str
+    time: int
+    others: _Others
+    baseline: str
+    cells: dict[str, _CellTimes]
+
+
 def read_times(out: Path) -> dict[str, Any] | None:
-    """Return what was timed, or nothing where nothing was or the file is damaged."""
+    """Return what was timed, or None where nothing was, or the file is damaged: time it again."""
     try:
-        found = json.loads((out / FILE).read_text(encoding="utf-8"))
-        return found if isinstance(found.get("cells"), dict) else None
-    except (OSError, ValueError, AttributeError):
+        return _Times.model_validate(read_json(out / FILE)).model_dump(mode="json")
+    except (OSError, LimnerError, ValidationError):
         return None
 
 
 def runs_to_time(out: Path, cells: Sequence[str], seeds: Sequence[int]) -> dict[str, Path]:
     """Return for each cell the first seed's run that has a checkpoint, if one has."""
-    found: dict[str, Path] = {}
+    runs: dict[str, Path] = {}
     for cell in cells:
         for seed in seeds:
             run = out / "cells" / cell / f"seed{seed}"
-            if cell not in found and newest(run) is not None:
-                found[cell] = run
-    return found
+            if cell not in runs and newest(run) is not None:
+                runs[cell] = run
+    return runs
