@@ -61,6 +61,23 @@ def test_pictures_are_measured_in_the_order_of_their_files(data: Path, tmp_path:
     assert fewer.names == ("0", "1", "2")
 
 
+@pytest.mark.parametrize(
+    ("metric", "images", "words"),
+    [("ms-ssim", 4, "176"), ("fid-inf", 3, "at least 4 images"), ("coverage", 5, "6 images")],
+)
+def test_metrics_that_could_not_measure_are_refused_before_the_training(
+    metric: str, images: int, words: str, data: Path, tmp_path: Path
+) -> None:
+    config = small(
+        *(f"data.root={str(data)!r}", "training.steps=1", "validation.every=1"),
+        *(f"validation.metrics=[l1, {metric}]", f"validation.images={images}"),
+    )
+    with pytest.raises(ConfigError, match=words) as caught:
+        train(config, out=tmp_path / "run", cache_folder=tmp_path / "cache")
+    assert metric in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("metrics", [["l1", "kid"], ["kid"]])
 def test_sets_are_measured_in_the_order_in_which_a_folder_is_read(
     metrics: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -14,7 +14,7 @@ from torch import Tensor
 from limner.config import Config
 from limner.data import PairedDataset
 from limner.errors import ConfigError
-from limner.evaluation.evaluate import measure_translations
+from limner.evaluation.evaluate import check_metrics, measure_translations
 from limner.evaluation.measure import find_weights
 from limner.evaluation.metrics import FIGURES
 from limner.evaluation.segmentation.label_files import own_class_map, own_labels
@@ -96,6 +96,27 @@ class Validation:
 def _translator(state: State) -> Translator:
     encoder = None if state.encoder is None else state.encoder.plain
     return Translator(state.picture_network, state.config, encoder=encoder)
+
+
+def open_validation(
+    config: Config,
+    dataset: PairedDataset,
+    *,
+    weights: Path | None,
+    objective: Objective,
+    device: torch.device | str,
+) -> Validation:
+    """Return the validation of a training, after a look at whether it will be able to measure.
+
+    Raises:
+        ConfigError: a metric cannot measure such pictures, or so few of them; or as
+            `segmentation_of`. WeightsError: weights are missing.
+    """
+    settings = config.validation
+    task = segmentation_of(config, device=device)
+    count = min(len(dataset), settings.images)
+    check_metrics(config, settings.metrics, segmentation=task, images=count)
+    return Validation(dataset, settings.metrics, settings.images, weights, objective, task)
 
 
 def segmentation_of(config: Config, *, device: torch.device | str) -> Segmentation | None:

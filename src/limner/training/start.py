@@ -13,7 +13,7 @@ from limner.config import Config
 from limner.errors import ConfigError, TrainingError
 from limner.networks import count_parameters
 from limner.objective import Objective, make_perceptual
-from limner.training.callbacks import Samples, Validation, segmentation_of
+from limner.training.callbacks import Samples, Validation, open_validation
 from limner.training.captured import CapturedTurns, why_not
 from limner.training.checkpoint import load_checkpoint, newest
 from limner.training.coarse_to_fine import check_start, start_from_run
@@ -169,8 +169,9 @@ def _validation(
     settings = config.validation
     if settings.every is None or data.validation is None:
         return None
-    task = segmentation_of(config, device=device)
-    return Validation(data.validation, settings.metrics, settings.images, weights, objective, task)
+    return open_validation(
+        config, data.validation, weights=weights, objective=objective, device=device
+    )
 
 
 def _facts(state: State, data: TrainingData, command: str) -> dict[str, Any]:
