@@ -19,7 +19,7 @@ from limner.errors import ConfigError, DataError, WeightsError
 from limner.evaluation.features import VGG16Extractor
 from limner.evaluation.features.extraction import extract
 from limner.evaluation.measure import METRICS, measure
-from limner.evaluation.metrics import OF_SETS, PAIRED, Scores, check_measurable
+from limner.evaluation.metrics import OF_SETS, PAIRED, PairMetric, Scores, check_measurable
 from limner.evaluation.metrics.distances import frechet
 from limner.networks import weights as store
 
@@ -303,3 +303,17 @@ def test_weights_that_are_not_finite_are_refused(
     save_file(state, path)
     with pytest.raises(WeightsError, match="alexnet_features"):
         measure(real, real, metrics=["lpips"], weights=tmp_path / "weights")
+
+
+def test_a_new_metric_is_one_function_and_one_line(
+    real: list[Tensor], fake: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def linf(a: Tensor, b: Tensor) -> Tensor:
+        return (a.double() - b.double()).abs().amax(dim=(1, 2, 3))
+
+    line = PairMetric("largest difference, in levels", "lower", function=linf)
+    for table in (PAIRED, METRICS):
+        monkeypatch.setitem(table, "linf", line)
+    scores = measure(real, fake, metrics=["linf", "l1"], bootstrap=0)
+    expected = [float((a.int() - b.int()).abs().max()) for a, b in zip(real, fake, strict=True)]
+    assert scores.per_image["linf"] == expected

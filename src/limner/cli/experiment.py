@@ -109,9 +109,7 @@ def experiment(
     if name is None or data is None:
         raise ConfigError(f"limner experiment {name or 'NAME'} needs a data set: name DATA")
     if cluster is not None and jobs is not None:
-        raise ConfigError(
-            "--jobs is for this machine, and --cluster has workers: leave one out"
-        )
+        raise ConfigError("--jobs is for this machine, and --cluster has workers: leave one out")
     plan, note = open_experiment(
         name,
         data,

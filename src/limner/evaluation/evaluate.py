@@ -110,7 +110,7 @@ def evaluate(
     if segmentation is not None:
         asked["segmentation"] = segmentation.record()
     basis = provenance_of(run, translator, pairs, weights=weights, asked=asked)
-    folder = run / "evaluation" / split
+    folder = files.output_path(run / "evaluation", split, "", taken=set())
     with _alone(run, progress):
         if reuse and (results := earlier(folder, basis)) is not None:
             return results
