@@ -121,6 +121,12 @@ def test_label_maps_are_ids_however_they_are_stored(tmp_path: Path) -> None:
     deep = painted.save(tmp_path / "deep.png", ids.astype(np.uint16) * 300)
     assert read_ids(tmp_path / "p.png").tolist() == ids.tolist()
     assert read_ids(deep).tolist() == (ids.astype(int) * 300).tolist()
+    # Two bits a pixel: a grey PNG holds the ids themselves, not the greys that they show as.
+    Image.fromarray(ids).convert("P").save(tmp_path / "bits.png", bits=2)
+    assert read_ids(tmp_path / "bits.png").tolist() == ids.tolist()
+    alpha = np.dstack([ids, np.full_like(ids, 255)])
+    Image.fromarray(alpha).save(tmp_path / "alpha.png")
+    assert read_ids(tmp_path / "alpha.png").tolist() == ids.tolist()
     coloured = painted.save(tmp_path / "c.png", painted.paint(ids))
     with pytest.raises(DataError, match="has 3 channels: a label map has one"):
         read_ids(coloured)

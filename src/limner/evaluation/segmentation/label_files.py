@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from limner.config import Config
 from limner.data import Pair, find_pairs, known_table
-from limner.data.decode import decode
+from limner.data.decode import decode_ids
 from limner.errors import ConfigError, DataError
 from limner.evaluation.image_sets import listed
 from limner.evaluation.segmentation.classes import SHIPPED
@@ -42,33 +40,21 @@ class Scene:
 
 
 def read_ids(path: Path) -> Tensor:
-    """Return the label map in `path` as int64 H x W; a palette image holds its indices.
+    """Return the label map in `path` as int64 H x W, read as training reads label maps of ids.
 
     Raises `DataError` for a JPEG (whose values are not those that were saved) and for a picture
     in colours.
     """
     if path.suffix.lower() in (".jpg", ".jpeg"):
         raise DataError(f"{path} is a JPEG, which does not keep class ids: give label maps as PNG")
-    palette = _palette_indices(path)
-    if palette is not None:
-        return torch.from_numpy(palette.astype(np.int64))
-    pixels = decode(path)
-    if len(pixels) != 1:
+    numbers = decode_ids(path)
+    if len(numbers) > 2:  # alpha beside the ids says nothing
         raise DataError(
-            f"{path} has {len(pixels)} channels: a label map has one, with a class id a pixel, so "
+            f"{path} has {len(numbers)} channels: a label map has one, with a class id a pixel, so "
             "turn colours into ids first"
         )
     # uint16 knows few operations, int32 all.
-    return pixels[0].to(torch.int32).long()
-
-
-def _palette_indices(path: Path) -> np.ndarray | None:
-    """Return the indices of a palette image; None for any other, which `decode` then reads."""
-    try:
-        with Image.open(path) as image:
-            return np.array(image) if image.mode == "P" else None
-    except (OSError, ValueError, SyntaxError):
-        return None
+    return numbers[0].to(torch.int32).long()
 
 
 def scene_name(path: Path) -> str:
