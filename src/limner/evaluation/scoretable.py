@@ -22,7 +22,8 @@ def read_results(run: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
     The test split comes first, the others by name.
     """
     results, problems = {}, []
-    paths = run.glob("evaluation/*/results.json")
+    # A hidden folder is an evaluation under way, or one that was killed.
+    paths = [p for p in run.glob("evaluation/*/results.json") if p.parent.name[0] != "."]
     for path in sorted(paths, key=lambda p: (p.parent.name != "test", p.parent.name)):
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
