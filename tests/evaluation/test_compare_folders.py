@@ -7,6 +7,7 @@ from pathlib import Path
 import drawn
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -113,3 +114,33 @@ def test_folders_that_cannot_be_compared_are_refused(
     (fake / "c.png").write_bytes((fake / "c.png").read_bytes()[:200])
     with pytest.raises(DataError, match=r"c\.png"):
         compare_folders(real, fake, metrics=["l1"])
+
+
+def test_clips_are_compared_frame_by_frame(tmp_path: Path) -> None:
+    real, fake = tmp_path / "real", tmp_path / "fake"
+    for number, clip in enumerate(("clip1", "clip2")):
+        for frame in range(2):
+            write(real / clip / f"{frame:04}.png", small(10 * number + frame))
+            write(fake / clip / f"{frame:04}.png", small(10 * number + frame))
+    (fake / "clip2" / "._0000.png").write_bytes(b"a system's own")
+    scores = compare_folders(real, fake, metrics=["l1"])
+    assert scores.names == ("clip1/0000", "clip1/0001", "clip2/0000", "clip2/0001")
+    assert scores.per_image["l1"] == [0, 0, 0, 0]
+    (fake / "clip2" / "0001.png").rename(fake / "clip1" / "0002.png")
+    with pytest.raises(DataError, match=r"clip1/0002"):
+        compare_folders(real, fake, metrics=["l1"])
+    write(real / "alone.png", small(1))
+    with pytest.raises(DataError, match="clip1"):
+        compare_folders(real, fake, metrics=["l1"])
+
+
+def test_bands_are_measured_and_opaque_alpha_is_not(tmp_path: Path) -> None:
+    image = small(3)
+    seen = torch.cat([image, torch.full_like(image[:1], 255)])
+    half = torch.cat([image, image[:1]])
+    done = {}
+    for name, (real, fake) in {"a": (seen, image), "b": (half, half), "c": (seen, half)}.items():
+        scores = measure([real], [fake], metrics=["l1", "ssim"], bootstrap=0)
+        done[name] = scores.per_image["l1"][0]
+    assert done["a"] == done["b"] == 0
+    assert done["c"] == pytest.approx(float((255 - image[:1].double()).mean()) / 255 / 4)

@@ -95,7 +95,7 @@ def test_sets_are_measured_in_the_order_in_which_a_folder_is_read(
     folder = run / "evaluation" / "val" / "images"
     read = [path.stem for path in listed(folder)]
     if "l1" in metrics:
-        read = [a.stem for a, _ in matched(listed(folder), listed(folder))]
+        read = [a.stem for a, _ in matched(folder, folder)]
     seen: list[str] = []
     monkeypatch.setattr(
         "limner.evaluation.evaluate.measure", lambda *_, names, **__: seen.extend(names)

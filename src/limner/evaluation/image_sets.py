@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -168,33 +168,56 @@ class Files:
 
 
 def listed(folder: Path) -> list[Path]:
-    """Return the image files that lie in `folder` itself, sorted by name; `DataError` if none."""
+    """Return the image files in `folder`, sorted: those right in it, or those of its folders.
+
+    Raises `DataError` where there are none, and where there are both: nobody could tell which are
+    meant.
+    """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: give a folder of images")
-    paths = [p for p in files.listed(folder) if p.suffix.lower() in EXTENSIONS and p.is_file()]
-    if not paths:
+    images = [
+        path
+        for path in files.listed_tree(folder)
+        if path.suffix.lower() in EXTENSIONS and path.is_file()
+    ]
+    here = [path for path in images if path.parent == folder]
+    below = [path for path in images if path.parent != folder]
+    if here and below:
+        raise DataError(
+            f"{folder} holds images and, in {below[0].parent}, a folder of images: give a folder "
+            "of either"
+        )
+    if not images:
         raise DataError(f"{folder} holds no images ({', '.join(sorted(EXTENSIONS))})")
-    return paths
+    return images
 
 
-def matched(real: Sequence[Path], fake: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """Return the files paired by stem, sorted by it.
+def name_in(folder: Path, path: Path) -> str:
+    """Return what a picture in `folder`, or below it, is called: its path less the suffix."""
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+def matched(real: Path, fake: Path) -> list[tuple[Path, Path]]:
+    """Return the images of two folders paired by name, sorted by it.
 
     Raises `DataError` that lists what has no partner, or names a pair of two sizes; for that only
     the files' headers are read.
     """
-    left, right = _by_stem(real), _by_stem(fake)
+    left, right = _by_name(real), _by_name(fake)
     lonely = [
-        f"only in {paths[0].parent}: {_some(stems)}"
-        for paths, stems in ((real, left.keys() - right.keys()), (fake, right.keys() - left.keys()))
-        if stems
+        f"only in {folder}: {_some(names)}"
+        for folder, names in (
+            (real, left.keys() - right.keys()),
+            (fake, right.keys() - left.keys()),
+        )
+        if names
     ]
     if lonely:
         raise DataError(
             f"pictures are compared with those of the same name, and some have no partner "
             f"({'; '.join(lonely)}): make the names equal, or ask only for fid, kid, fd-vgg16"
         )
-    pairs = [(left[stem], right[stem]) for stem in sorted(left)]
+    pairs = [(left[name], right[name]) for name in sorted(left)]
     for a, b in pairs:
         (_, *size), (_, *other) = header(a), header(b)
         if size != other:
@@ -212,16 +235,17 @@ def different_sizes(
     )
 
 
-def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in paths:
-        if path.stem in found:
-            raise DataError(f"{found[path.stem]} and {path.name} have one name: remove one of them")
-        found[path.stem] = path
-    return found
+def _by_name(folder: Path) -> dict[str, Path]:
+    by_name: dict[str, Path] = {}
+    for path in listed(folder):
+        name = name_in(folder, path)
+        if name in by_name:
+            raise DataError(f"{by_name[name]} and {path.name} have one name: remove one of them")
+        by_name[name] = path
+    return by_name
 
 
-def _some(stems: set[str]) -> str:
-    names = sorted(stems)
+def _some(some: Collection[str]) -> str:
+    names = sorted(some)
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more

@@ -19,7 +19,16 @@ from limner import __version__
 from limner.errors import ConfigError, DataError
 from limner.evaluation.features import EXTRACTORS, exact, feature_cache, stacks
 from limner.evaluation.features.extraction import CHUNK, FeatureWork, in_threads
-from limner.evaluation.image_sets import Coloured, Files, Images, Pairs, Pictures, listed, matched
+from limner.evaluation.image_sets import (
+    Coloured,
+    Files,
+    Images,
+    Pairs,
+    Pictures,
+    listed,
+    matched,
+    name_in,
+)
 from limner.evaluation.metrics import (
     METRICS,
     OF_SETS,
@@ -186,19 +195,19 @@ def compare_folders(
 ) -> Scores:
     """Return the `metrics` of the images in the folder `fake` against those in `real`.
 
-    Where a paired metric is asked for, pictures are paired by stem, and `DataError` lists those
+    Where a paired metric is asked for, pictures are paired by name, and `DataError` lists those
     without a partner; otherwise names and numbers may differ. `segmentation` is what the metric
     `seg` needs. The rest is as in `measure`.
     """
     rest = without_seg(metrics, segmentation)
     scores = Scores({}, {}, {})
     if rest or segmentation is None:
-        left, right = listed(real), listed(fake)
         names = None
         if any(name in PAIRED for name in chosen(rest)):
-            pairs = matched(left, right)
-            left, right = [a for a, _ in pairs], [b for _, b in pairs]
-            names = [path.stem for path in right]
+            left, right = (list(side) for side in zip(*matched(real, fake), strict=True))
+            names = [name_in(fake, path) for path in right]
+        else:
+            left, right = listed(real), listed(fake)
         scores = measure(
             Files(left),
             Files(right),
