@@ -166,6 +166,26 @@ def test_what_killed_writers_left_is_swept(tmp_path: Path) -> None:
     assert left == ["a/a/x.txt", "a/kept.txt", "a/lost/x.txt"]
 
 
+def test_what_a_process_that_is_gone_left_goes_with_the_next_write(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from limner import files\n"
+        "path = Path(sys.argv[1]) / 'a.txt'\n"
+        "with files.replacing(path) as one, files.replacing_folder(path.with_name('b')) as two:\n"
+        "    print('under way', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        write_text(tmp_path / "c.txt", "")
+        assert len(list(tmp_path.glob(f"{files.TEMPORARY}*"))) == 2  # its work goes on
+        other.kill()
+    files._TIDIED.clear()
+    write_text(tmp_path / "d.txt", "")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["c.txt", "d.txt"]
+
+
 HOLD = """
 import sys, time
 from pathlib import Path

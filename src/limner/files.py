@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import re
 import shutil
 import stat
@@ -23,34 +24,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from limner.errors import DISK_ERRORS, DiskError, FileError, LimnerError, LockedError, printable
-from limner.yamltext import read_yaml, yaml_text
-
-__all__ = [
-    "append_line",
-    "check_file",
-    "disk_errors",
-    "fsync_folder",
-    "is_hidden",
-    "listed",
-    "listed_tree",
-    "lock",
-    "output_path",
-    "printable",
-    "read_bytes",
-    "read_events",
-    "read_json",
-    "read_text",
-    "read_yaml",
-    "replacing",
-    "replacing_folder",
-    "safe_name",
-    "sweep",
-    "write_bytes",
-    "write_from",
-    "write_text",
-    "yaml_text",
-]
+from limner.errors import DISK_ERRORS, DiskError, FileError, LimnerError, LockedError
+from limner.errors import printable as printable
+from limner.yamltext import read_yaml as read_yaml
+from limner.yamltext import yaml_text as yaml_text
 
 # What begins so is Limner's own, unfinished: readers pass it over, `sweep` removes it.
 TEMPORARY = ".limner-"
@@ -104,13 +81,16 @@ def replacing(path: Path) -> Iterator[Path]:
     `path` before stands there still. A writer that may pass over short writes (Pillow does) writes
     to memory instead: `write_from`.
 
+    What processes that were killed left in that folder is removed on the way.
+
     Raises:
         DiskError: the disk is full, over quota, read-only or failing.
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _tidy(path.parent)
         suffix = path.suffix if len(os.fsencode(path.suffix)) <= 16 else ""
-        handle, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=_ours(), suffix=suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -192,7 +172,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
+        _tidy(path.parent)
+        new = Path(tempfile.mkdtemp(prefix=_ours(), dir=path.parent))
         try:
             yield new
             new.chmod(0o777 & ~_umask())
@@ -219,8 +200,52 @@ def _swap(one: Path, other: Path) -> bool:
     )
 
 
+def _ours() -> str:
+    """Return how temporary names of this process begin: its machine (or container), its number."""
+    place = platform.node()
+    with contextlib.suppress(OSError):
+        place += str(
+            Path("/proc/self/ns/pid").readlink()
+        )  # containers of one name count for themselves
+    digest = hashlib.sha256(place.encode(errors="replace")).hexdigest()[:8]
+    return f"{TEMPORARY}{digest}-{os.getpid()}-"
+
+
+def _tidy(folder: Path) -> None:
+    """Remove from `folder`, once a process, what processes of this machine that are gone left."""
+    if (os.getpid(), folder) in _TIDIED:
+        return
+    _TIDIED.add((os.getpid(), folder))
+    here = _ours().rsplit("-", 2)[0]
+    for path in folder.glob(f"{here}-*"):
+        number = path.name[len(here) + 1 :].partition("-")[0]
+        if number.isdecimal() and not _alive(int(number)):
+            _remove(path)
+
+
+_TIDIED: set[tuple[int, Path]] = set()
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left unfinished in `folder` and below it.
+    """Remove what killed processes, of whatever machine, left unfinished in `folder` and below it.
 
     Call it with the folder's lock held: nobody else's work is then under way there.
     """
@@ -230,10 +255,7 @@ def sweep(folder: Path) -> None:
             if name.startswith(_OLD) and not (home := path.with_name(name[len(_OLD) :])).exists():
                 path.replace(home)
             elif name.startswith(TEMPORARY):
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
-                else:
-                    path.unlink(missing_ok=True)
+                _remove(path)
         folders[:] = [name for name in folders if not name.startswith(".")]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -104,7 +105,8 @@ def draw_facades(
         for index in range(count):
             photo, label = draw_facade(index, split=name, size=size, seed=seed)
             pair = np.concatenate([photo, label_colours(label)], axis=1)
-            Image.fromarray(pair).save(folder / name / f"{index + 1:04d}.png", compress_level=3)
+            save = partial(Image.fromarray(pair).save, format="PNG", compress_level=3)
+            files.write_from(folder / name / f"{index + 1:04d}.png", save)
             drawn += 1
             if on_drawn is not None:
                 on_drawn(drawn)
