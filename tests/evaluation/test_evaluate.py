@@ -345,3 +345,46 @@ def test_four_bands_are_measured_by_pixels_and_refused_otherwise(tmp_path: Path)
     assert not (run / "evaluation").exists()
     results = evaluate(run, tmp_path / "data", metrics=["l1", "psnr", "ssim", "edge-f"])
     assert len(results.scores.values) == 4
+
+
+def test_dropout_and_statistics_may_be_said_and_are_recorded(data: Path, tmp_path: Path) -> None:
+    deep = ("data.size=64", "data.load_size=66", "generator.depth=6", "inference.dropout=false")
+    run = make_run(tmp_path / "deep", *deep)
+    plain = evaluate(run, data, metrics=["l1"])
+    live = evaluate(run, data, metrics=["l1"], dropout=True)
+    assert live.scores.per_image != plain.scores.per_image
+    assert evaluate(run, data, metrics=["l1"], dropout=True).scores == live.scores
+    assert live.provenance["asked"]["dropout"] is True
+    assert "dropout" not in plain.provenance["asked"]
+    run = make_run(tmp_path / "batch", "generator.norm=batch")
+    plain = evaluate(run, data, metrics=["l1"])
+    # Figures of other pictures do not stand beside these.
+    alone = evaluate(run, data, metrics=["ssim"], statistics="batch")
+    assert alone.pictures != plain.pictures
+    kept = json.loads((run / "evaluation" / "test" / "results.json").read_text())
+    assert kept["scores"]["values"] == alone.scores.values
+    assert alone.provenance["asked"]["statistics"] == "batch"
+
+
+def test_each_picture_has_a_mask_of_its_own(data: Path, tmp_path: Path) -> None:
+    deep = ("data.size=64", "data.load_size=66", "generator.depth=6", "inference.dropout=true")
+    run = make_run(tmp_path / "deep", *deep)
+    shutil.copy(data / "test" / "0.png", data / "test" / "1.png")
+    evaluate(run, data, metrics=["l1"])
+    images = run / "evaluation" / "test" / "images"
+    before = [(images / f"{name}.png").read_bytes() for name in "012"]
+    assert before[0] != before[1]
+    # Whatever else is translated: the name and the seed decide.
+    (data / "test" / "0.png").unlink()
+    evaluate(run, data, metrics=["l1"])
+    assert [(images / f"{name}.png").read_bytes() for name in "12"] == before[1:]
+
+
+def test_a_broken_generator_is_not_scored(run: Path, data: Path) -> None:
+    weights = run / "checkpoints" / "00000000" / "generator.safetensors"
+    state = load_file(weights)
+    next(iter(state.values())).view(-1)[0] = float("nan")
+    save_file(state, weights)
+    with pytest.raises(CheckpointError):
+        evaluate(run, data, metrics=["l1"])
+    assert not (run / "evaluation" / "test").exists()

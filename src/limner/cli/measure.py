@@ -7,10 +7,12 @@ from pathlib import Path
 
 from limner.cli.options import (
     Device,
+    Dropout,
     Json,
     Metrics,
     Name,
     Seed,
+    Statistics,
     Weights,
     command_line,
     pick_device,
@@ -40,6 +42,8 @@ def evaluate(
     device: Device = "auto",
     seed: Seed = 2020,
     out: Path | None = None,
+    statistics: Statistics = None,
+    dropout: Dropout = None,
     json: Json = False,
     seg: SegmentationOptions | None = None,
 ) -> None:
@@ -104,6 +108,8 @@ def evaluate(
         segmentation=load(
             seg, names(metrics), device=pick_device(device), of=(runs[0], data, split)
         ),
+        statistics=statistics,
+        dropout=None if dropout is None else dropout == "true",
     )
     result: Evaluation | Comparison
     with stages() as progress:

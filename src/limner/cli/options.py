@@ -8,7 +8,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 
@@ -53,6 +53,20 @@ Device = Annotated[
 Metrics = Annotated[
     str | None,
     Parameter(validator=_listed, help="Names separated by commas, such as lpips,ssim,fd-vgg16."),
+]
+Statistics = Annotated[
+    Literal["running", "batch"] | None,
+    Parameter(
+        help="Normalise by what training gathered (running) or by each picture (batch), in place "
+        "of the run's inference.statistics."
+    ),
+]
+Dropout = Annotated[
+    Literal["true", "false"] | None,
+    Parameter(
+        help="Whether dropout stays on, in place of the run's inference.dropout; drawn from the "
+        "seed and the picture's name."
+    ),
 ]
 # Of a picture that memory can hold; what a network makes of it is many times as large.
 LARGEST_SIDE, LARGEST_AREA = 2**16, 2**28

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -233,6 +233,8 @@ def compare_runs(
     progress: Progress | None = None,
     command: str = "",
     segmentation: Segmentation | None = None,
+    statistics: Literal["running", "batch"] | None = None,
+    dropout: bool | None = None,
 ) -> Comparison:
     """Evaluate every run on the same split and compare them; arguments as for `evaluate`.
 
@@ -269,6 +271,8 @@ def compare_runs(
             command=command,
             reuse=True,
             segmentation=segmentation,
+            statistics=statistics,
+            dropout=dropout,
         )
         for label, run in labelled.items()
     }

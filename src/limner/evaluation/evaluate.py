@@ -12,6 +12,7 @@ import functools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 
@@ -66,6 +67,8 @@ def evaluate(
     command: str = "",
     reuse: bool = False,
     segmentation: Segmentation | None = None,
+    statistics: Literal["running", "batch"] | None = None,
+    dropout: bool | None = None,
 ) -> Evaluation:
     """Translate a split with a run and measure the pictures against the targets.
 
@@ -86,6 +89,7 @@ def evaluate(
         reuse: return the results that are there if they are provably those asked for: the same
             weights, data, settings and versions (`earlier`).
         segmentation: labels and segmenter of the metric `seg`.
+        statistics, dropout: in place of the run's `inference.statistics` and `inference.dropout`.
 
     Returns:
         The figures asked for; its `provenance` is all that they depend on. results.json holds them,
@@ -95,18 +99,27 @@ def evaluate(
         LimnerError: run, data or weights cannot be used; an earlier evaluation then still stands.
     """
     # As in validation during training: figures are compared to the last digit.
-    translator = Translator.load(run, checkpoint=checkpoint, device=device, backend="eager")
-    translator.seed = seed
+    translator = Translator.load(
+        run,
+        checkpoint=checkpoint,
+        device=device,
+        seed=seed,
+        backend="eager",
+        statistics=statistics,
+        dropout=dropout,
+    )
     pairs = open_pairs(translator.config, data, split)
     check_metrics(translator.config, metrics, segmentation=segmentation, images=len(pairs))
     if segmentation is not None:
         check_labels(segmentation, picture_names(pairs))
-    asked = {
+    asked: dict[str, Any] = {
         "metrics": list(dict.fromkeys(metrics)),
         "split": split,
         "seed": seed,
         "device": str(device),
     }
+    instead = {"statistics": statistics, "dropout": dropout}
+    asked |= {name: value for name, value in instead.items() if value is not None}
     if segmentation is not None:
         asked["segmentation"] = segmentation.record()
     basis = provenance_of(run, translator, pairs, weights=weights, asked=asked)

@@ -181,13 +181,13 @@ def translate_file(
     maps = maps_of(config)
     if maps is None:
         image = to_float(read_source(config, source, size=size, side=side))[None]
-        picture = translator(image, style=style, code=code)
+        picture = translator(image, style=style, code=code, names=[source.stem])
     else:
         read = read_maps(maps, source, half=side, instances=instances)
         wanted = _size(size, read[0], config)
         ids, instance = (None if ids is None else resized_ids(ids, wanted)[None] for ids in read)
         assert ids is not None
-        picture = translator(ids, instance, style=style, code=code)
+        picture = translator(ids, instance, style=style, code=code, names=[source.stem])
     write_picture(picture[0], result)
 
 

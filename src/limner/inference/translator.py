@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from limner.config import Config, read_config
+from limner.config import Config, read_config, replace
 from limner.data import Sample, check_ids, expand
-from limner.errors import DataError
+from limner.errors import CheckpointError, DataError
 from limner.inference.backends import DEFAULT, built
 from limner.inference.checkpoints import checkpoint_folder, generator_file, load_weights
 from limner.inference.mode import as_for_pictures
@@ -79,8 +81,19 @@ class Translator:
         device: str | torch.device = "cpu",
         seed: int = 0,
         backend: str = DEFAULT,
+        statistics: Literal["running", "batch"] | None = None,
+        dropout: bool | None = None,
     ) -> Translator:
         """Load a run's generator (the running average where it kept one).
+
+        Args:
+            run: the run's folder.
+            checkpoint: "best", "newest" or a step.
+            device: where it works.
+            seed: draws dropout and style codes.
+            backend: a name in `backends.BACKENDS`.
+            statistics, dropout: in place of the run's `inference.statistics` and
+                `inference.dropout`.
 
         Raises:
             CheckpointError, ConfigError: the run is not one, or its files are damaged; the back
@@ -89,6 +102,9 @@ class Translator:
         run = Path(run)
         folder = checkpoint_folder(run, checkpoint)
         config = read_config(run / "config.yaml")
+        asked = {"inference.statistics": statistics, "inference.dropout": dropout}
+        asked = {key: value for key, value in asked.items() if value is not None}
+        config = replace(config, asked) if asked else config
         generator = make_generator(
             **config.generator.model_dump(exclude={"init", "init_gain"}),
             in_channels=config.input_channels,
@@ -123,6 +139,7 @@ class Translator:
         *,
         style: Tensor | None = None,
         code: Tensor | None = None,
+        names: Sequence[str] | None = None,
     ) -> Tensor:
         """Translate N x C x H x W in [-1, 1], or label maps N x H x W.
 
@@ -132,6 +149,8 @@ class Translator:
             style: a picture for all, or one each, in [-1, 1], whose style is wanted.
             code: a style code for all, or one each, x L; without it and `style` a generator that
                 takes codes is given the first that `seed` draws.
+            names: what each picture is called. Where dropout is live, a name has a mask of its
+                own, whatever else is translated; without names all pictures share one.
 
         Raises:
             ConfigError: the run cannot be told of style so, or has to be.
@@ -153,9 +172,11 @@ class Translator:
         with self._at_work() as network, torch.random.fork_rng(enabled=settings.dropout):
             pictures = []
             size = 1 if self.alone else len(padded)
-            for parts in zip(*(given.split(size) for given in inputs), strict=True):
+            for index, parts in enumerate(
+                zip(*(given.split(size) for given in inputs), strict=True)
+            ):
                 if settings.dropout:
-                    torch.manual_seed(self.seed)
+                    torch.manual_seed(_mask_seed(self.seed, names[index] if names else None))
                 pictures.append(network(*parts))
         picture = torch.cat(pictures)
         return picture[..., box[0] : box[0] + height, box[1] : box[1] + width]
@@ -166,7 +187,7 @@ class Translator:
         # Features have to be some picture's; only the target has the same instances.
         style = sample["target"][None] if isinstance(self.encoder, FeatureEncoder) else None
         instance = None if instance is None else instance[None]
-        picture = self(sample["source"][None], instance, style=style)
+        picture = self(sample["source"][None], instance, style=style, names=[sample["name"]])
         return picture[0].float().cpu()
 
     @contextlib.contextmanager
@@ -236,6 +257,23 @@ class Translator:
         return expand(padded, around, **expansion), box
 
 
+def _mask_seed(seed: int, name: str | None) -> int:
+    """Return what draws the dropout of a picture: `seed`, or that and the picture's name."""
+    if name is None:
+        return seed
+    digest = hashlib.sha256(f"{seed} {name}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:7], "big")
+
+
 def to_bytes(picture: Tensor) -> Tensor:
-    """Round pictures in [-1, 1] to 8 bits, the way they are written to files and measured."""
+    """Round pictures in [-1, 1] to 8 bits, the way they are written to files and measured.
+
+    Raises:
+        CheckpointError: a picture holds NaN, so the generator that made it is broken.
+    """
+    if picture.isnan().any():
+        raise CheckpointError(
+            "the generator makes numbers that are NaN, so its weights are broken or its numbers "
+            "too large: use another checkpoint, or train again with a lower training.lr"
+        )
     return ((picture.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
