@@ -122,7 +122,7 @@ def refused(
 
 
 # Training hands tensors over in shared memory, which is a file for this limit, too.
-WITHOUT_TRAINING = ["translate", "evaluate", "report", "import"]
+WITHOUT_TRAINING = ["translate", "evaluate", "report", "export", "import"]
 
 
 @pytest.mark.slow
@@ -162,7 +162,8 @@ def test_a_real_disk_that_is_full(home: Path, tmp_path: Path) -> None:
     try:
         for command in ("translate", "export", "import"):
             words = [word.replace("new", str(disk / "new")) for word in COMMANDS[command]]
-            (disk / "filler").write_bytes(b"x" * 40_000)
+            with contextlib.suppress(OSError):
+                (disk / "filler").write_bytes(b"x" * 2**17)
             words = [sys.executable, "-m", "limner", *words]
             done = subprocess.run(words, capture_output=True, text=True, check=False)
             assert done.returncode == 1, (command, done.stderr)

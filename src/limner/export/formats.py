@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 import warnings
@@ -105,7 +106,10 @@ def _write_torchscript(
     module = recorded(network, inputs=inputs, size=size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        torch.jit.save(module, str(files[0]), _extra_files={f"{KEY}.json": json.dumps(about)})
+        # To memory: on a full disk PyTorch's own writer aborts the process.
+        buffer = io.BytesIO()
+        torch.jit.save(module, buffer, _extra_files={f"{KEY}.json": json.dumps(about)})
+    files[0].write_bytes(buffer.getbuffer())
 
 
 def _about_torchscript(files: Files) -> dict[str, Any]:
