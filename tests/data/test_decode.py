@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from limner.data import decode, header, probe
+from limner.data.decode import is_lossy
 from limner.errors import DataError
 
 
@@ -199,3 +202,71 @@ def complaint(read: Callable[[Path], object], path: Path) -> str | None:
     except DataError as error:
         return str(error)
     return None
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    crc = zlib.crc32(kind + data)
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        _chunk(b"eXIf", b"MM\0*\0\0\xff\xff broken"),
+        _chunk(b"eXIf", b"no exif at all"),
+        _chunk(b"tEXt", b"key\0text")[:-4] + b"\0\0\0\0",  # a checksum that is wrong
+        _chunk(b"zTXt", b"key\0\0not deflated"),
+        _chunk(b"iCCP", b"name\0\0not a profile"),
+        _chunk(b"zTXt", b"key\0\0" + zlib.compress(bytes(2**23))),  # a small bomb
+    ],
+)
+def test_damage_beside_the_pixels_of_a_png_costs_nothing(tmp_path, noise, chunk):
+    pixels = noise(9, 13)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    data = (tmp_path / "x.png").read_bytes()
+    (tmp_path / "x.png").write_bytes(data[:33] + chunk + data[33:])
+    assert np.array_equal(decode(tmp_path / "x.png").numpy(), pixels.transpose(2, 0, 1))
+    assert header(tmp_path / "x.png") == (3, 9, 13)
+
+
+def test_damaged_exif_of_a_webp_costs_nothing(tmp_path, noise):
+    pixels = noise(9, 13)
+    exif = b"Exif\0\0MM\0*\0\0\xff\xff broken"
+    Image.fromarray(pixels).save(tmp_path / "x.webp", lossless=True, exif=exif)
+    assert np.array_equal(decode(tmp_path / "x.webp").numpy(), pixels.transpose(2, 0, 1))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+def test_pipes_and_devices_are_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "x.png")
+    for path in (tmp_path / "x.png", Path("/dev/zero"), tmp_path):
+        for read in (decode, header):
+            with pytest.raises(DataError, match=re.escape(str(path))):
+                read(path)
+
+
+def test_the_pixels_that_a_png_claims_are_bounded(tmp_path):
+    for bits in (8, 16):
+        start = struct.pack(">IIBBBBB", 50_000, 50_000, bits, 2, 0, 0, 0)
+        content = zlib.compress(bytes(100))
+        parts = [_chunk(b"IHDR", start), _chunk(b"IDAT", content), _chunk(b"IEND", b"")]
+        (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+        for read in (decode, header):
+            with pytest.raises(DataError, match=r"x\.png"):
+                read(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options", "lossy"),
+    [
+        (".jpg", {}, True),
+        (".png", {}, False),
+        (".webp", {"lossless": True}, False),
+        (".webp", {"quality": 80}, True),
+        (".bmp", {}, False),
+    ],
+)
+def test_a_lossy_codec_is_told_from_the_bytes(tmp_path, noise, suffix, options, lossy):
+    Image.fromarray(noise(9, 13)).save(tmp_path / f"x{suffix}", **options)
+    (tmp_path / f"x{suffix}").rename(tmp_path / "x.png")
+    assert is_lossy(tmp_path / "x.png") is lossy

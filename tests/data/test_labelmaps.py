@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,15 +114,43 @@ def test_a_value_outside_the_range_is_named_with_count_and_place(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("coding", "shape", "part"),
-    [("ids", (2, 2, 3), "a colour image"), ("exact", (2, 2), "set data.labels.coding=ids")],
+    ("coding", "dtype", "shape"),
+    [("ids", np.uint8, (2, 2, 3)), ("exact", np.uint16, (2, 2))],
 )
 def test_a_file_of_the_other_kind_is_refused(
-    tmp_path: Path, coding: str, shape: tuple[int, ...], part: str
+    tmp_path: Path, coding: str, dtype: type, shape: tuple[int, ...]
 ) -> None:
-    path = saved(tmp_path / "1.png", np.zeros(shape, dtype=np.uint8))
-    with pytest.raises(DataError, match=part):
-        read_labels(path, LabelMaps(classes=2, coding=coding, colours=COLOURS))
+    values = np.arange(np.prod(shape), dtype=dtype).reshape(shape)
+    path = saved(tmp_path / "1.png", values)
+    with pytest.raises(DataError, match=r"1\.png"):
+        read_labels(path, LabelMaps(classes=20, coding=coding, colours=((0, 0, 0),)))
+
+
+def test_grey_is_read_as_ids_and_ids_as_grey(tmp_path: Path) -> None:
+    ids = np.array([[0, 2], [1, 2]], dtype=np.uint8)
+    path = saved(tmp_path / "1.png", ids.repeat(3).reshape(2, 2, 3))
+    assert read_labels(path, LabelMaps(classes=3)).tolist() == ids.tolist()
+    path = saved(tmp_path / "2.png", np.array([[0, 255]], dtype=np.uint8))
+    maps = LabelMaps(classes=2, coding="exact", colours=((0, 0, 0), (255, 255, 255)))
+    assert read_labels(path, maps).tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("dtype", ["uint32", "int32", "int16", "float32", "float64"])
+def test_ids_of_wide_types_are_read(tmp_path: Path, dtype: str) -> None:
+    values = np.array([[0, 1, 2], [2, 0, 1]], dtype=dtype)
+    tifffile.imwrite(tmp_path / "1.tif", values)
+    assert read_labels(tmp_path / "1.tif", LabelMaps(classes=3)).tolist() == values.tolist()
+    assert read_instances(tmp_path / "1.tif").tolist() == values.tolist()
+    tifffile.imwrite(tmp_path / "2.tif", values * np.array(10_000, dtype=dtype))
+    assert read_instances(tmp_path / "2.tif").unique().tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("value", [0.5, float("nan"), -1.0, 3e9])
+def test_what_is_no_id_is_refused(tmp_path: Path, value: float) -> None:
+    tifffile.imwrite(tmp_path / "1.tif", np.array([[0, value]], dtype=np.float32))
+    for read in (read_instances, lambda path: read_labels(path, LabelMaps(classes=3))):
+        with pytest.raises(DataError, match=r"1\.tif"):
+            read(tmp_path / "1.tif")
 
 
 def test_instances_are_read_to_the_last_bit(tmp_path: Path) -> None:

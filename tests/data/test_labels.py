@@ -136,6 +136,7 @@ def test_colours_that_nobody_named_are_asked_for(tmp_path: Path) -> None:
         ("aachen_00000{}_000019_gtFine_labelIds", [0, 33], "cityscapes"),
         ("0001TP_00855{}", [0, 12], None),  # the names, but other values
         ("street{}", [0, 11], None),
+        ("00000000000{}", [0, 4], None),  # twelve digits alone prove nothing
     ],
 )
 def test_known_sets_are_recognised(
@@ -179,3 +180,83 @@ def test_every_class_has_a_colour_of_its_own() -> None:
 def test_the_sample_of_cityscapes(shared: Path) -> None:
     facts = derive_labels(shared / "data" / "cityscapes_sample", direction=None)
     assert (facts.table, facts.classes, facts.void, facts.edges) == ("cityscapes", 35, None, True)
+
+
+def maps_of(root: Path, *images: Image.Image | np.ndarray, suffix: str = ".png") -> Path:
+    """Write label maps with a photo each."""
+    for number, image in enumerate(images):
+        for folder in ("label", "photo"):
+            (root / "train" / folder).mkdir(parents=True, exist_ok=True)
+        picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+        picture.save(root / "train" / "label" / f"{number}{suffix}")
+        Image.new("RGB", picture.size).save(root / "train" / "photo" / f"{number}.png")
+    return root
+
+
+def indexed(values: list[int], colours: list[tuple[int, int, int]]) -> Image.Image:
+    image = Image.frombytes("P", (len(values), 1), bytes(values))
+    image.putpalette([part for colour in colours for part in colour])
+    return image
+
+
+RED, BLUE, GREEN = (255, 0, 0), (0, 0, 255), (0, 255, 0)
+
+
+@pytest.mark.parametrize("given", [{}, {"classes": 2}])
+def test_a_mask_of_0_and_255_is_two_classes(tmp_path: Path, given: dict[str, int]) -> None:
+    facts = derived(pairs(tmp_path, [0, 255], [255, 255]), **given)
+    assert (facts.classes, facts.void, facts.coding) == (2, None, "exact")
+    assert any("data.labels.void" in note for note in facts.notes)
+    assert derived(tmp_path, void=255).classes == 1
+
+
+def test_a_mask_with_declared_colours_is_read_by_them(tmp_path: Path) -> None:
+    pairs(tmp_path, [0, 255])
+    (tmp_path / "dataset.yaml").write_text("classes: [no, yes]\ncolours: [[255,255,255],[0,0,0]]")
+    facts = derived(tmp_path)
+    assert (facts.classes, facts.coding, facts.names) == (2, "exact", ("no", "yes"))
+    assert facts.colours == ((255, 255, 255), (0, 0, 0))
+
+
+def test_all_maps_are_looked_at_not_the_first_alone(tmp_path: Path) -> None:
+    ids = np.array([[0, 1, 2]], dtype=np.uint8)
+    colour = np.array([[RED, BLUE, RED]], dtype=np.uint8)
+    with pytest.raises(DataError, match=r"2\.png"):
+        derived(maps_of(tmp_path / "mixed", ids, ids, colour))
+    grey = ids.repeat(3).reshape(1, 3, 3)
+    facts = derived(maps_of(tmp_path / "grey", ids, ids, grey))
+    assert (facts.classes, facts.coding) == (3, "ids")
+    assert any("grey" in note for note in facts.notes)
+
+
+def test_ids_from_a_lossy_codec_are_refused_whatever_the_name(tmp_path: Path) -> None:
+    ids = np.array([[0, 1, 2]], dtype=np.uint8)
+    maps_of(tmp_path, ids, ids)
+    Image.fromarray(ids).save(tmp_path / "jpeg.jpg")
+    (tmp_path / "jpeg.jpg").replace(tmp_path / "train" / "label" / "1.png")
+    with pytest.raises(DataError, match=r"1\.png"):
+        derived(tmp_path)
+    assert derived(tmp_path, coding="ids").coding == "ids"
+
+
+def test_palettes_that_disagree_are_refused_or_read_by_their_colours(tmp_path: Path) -> None:
+    one, other = indexed([0, 1], [RED, BLUE]), indexed([0, 1], [BLUE, RED])
+    assert derived(maps_of(tmp_path / "alike", one, one)).coding == "ids"
+    root = maps_of(tmp_path / "apart", one, other)
+    with pytest.raises(DataError, match=r"0\.png and .*1\.png"):
+        derived(root)
+    assert derived(root, coding="ids").classes == 2
+    (root / "dataset.yaml").write_text(f"colours: [{list(RED)}, {list(BLUE)}]")
+    assert derived(root).coding == "exact"
+    declared = maps_of(tmp_path / "declared", one, one)
+    (declared / "dataset.yaml").write_text(f"colours: [{list(RED)}, {list(BLUE)}]")
+    assert derived(declared).coding == "ids"
+    unrelated = maps_of(tmp_path / "unrelated", indexed([0, 1], [RED, GREEN]))
+    (unrelated / "dataset.yaml").write_text(f"colours: [{list(RED)}, {list(BLUE)}]")
+    assert derived(unrelated).coding == "ids"
+
+
+def test_words_of_yaml_stay_names(tmp_path: Path) -> None:
+    pairs(tmp_path, [0, 1, 2])
+    (tmp_path / "dataset.yaml").write_text("classes: [no, yes, off]\n")
+    assert derived(tmp_path).names == ("no", "yes", "off")

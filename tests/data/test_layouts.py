@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from limner.data import find_pairs, natural, splits
 from limner.data.layouts import FOLDERS, LAYOUTS
+from limner.data.pairs import left_out
 from limner.errors import ConfigError, DataError
 
 
@@ -169,3 +171,53 @@ def test_real_facades(shared):
     camvid = find_pairs(shared / "data/camvid", "val", direction=None)
     assert len(camvid) == 101
     assert all(pair.source.suffix == ".png" and pair.target.suffix == ".jpg" for pair in camvid)
+
+
+def test_names_match_whatever_their_form_of_unicode(tmp_path):
+    for form, folder in (("NFD", "source"), ("NFC", "target")):
+        path = tmp_path / "train" / folder / f"{unicodedata.normalize(form, 'Müller')}.png"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    (pair,) = find_pairs(tmp_path, "train", direction=None)
+    assert pair.name == "Müller"
+
+
+def test_names_that_differ_in_case_are_named_as_the_cause(tmp_path):
+    touch(tmp_path, "train/source/IMG_1.JPG", "train/target/img_1.png")
+    with pytest.raises(DataError, match=r"IMG_1.*case"):
+        find_pairs(tmp_path, "train", direction=None)
+
+
+def test_clips_in_folders_of_their_own_are_matched_by_folder_and_name(tmp_path):
+    for side in ("source", "target"):
+        touch(tmp_path, *(f"train/{side}/clip{k}/{n}.png" for k in (1, 2) for n in (0, 1)))
+    pairs = find_pairs(tmp_path, "train", direction=None)
+    assert [pair.name for pair in pairs] == ["clip1__0", "clip1__1", "clip2__0", "clip2__1"]
+    assert all(pair.source.parent.name == pair.target.parent.name for pair in pairs)
+
+
+def test_hidden_files_are_no_part_of_a_data_set(tmp_path):
+    for side in ("source", "target"):
+        touch(tmp_path, f"train/{side}/0.png", f"train/{side}/.DS_Store")
+    touch(tmp_path, "train/source/._0.png", "train/source/.cache/1.png", "train/target/Thumbs.db")
+    (pair,) = find_pairs(tmp_path, "train", direction=None)
+    assert pair.name == "0"
+    assert left_out([pair]) is None
+
+
+def test_a_link_to_nothing_is_named_not_left_out(tmp_path):
+    touch(tmp_path, "train/0.jpg")
+    (tmp_path / "train" / "1.jpg").symlink_to("/gone/1.jpg")
+    with pytest.raises(DataError, match=r"1\.jpg is a link to /gone/1\.jpg"):
+        find_pairs(tmp_path, "train", direction=None)
+
+
+def test_what_is_left_out_is_counted_and_named(tmp_path):
+    touch(tmp_path, "train/0.jpg", "train/1.jfif", "train/2.heic", "train/3.gif", "train/notes.txt")
+    pairs = find_pairs(tmp_path, "train", direction=None)
+    assert [pair.name for pair in pairs] == ["0", "1"]
+    sentence = left_out(pairs)
+    assert sentence is not None
+    assert sentence.startswith("2 files")
+    assert "2.heic" in sentence
+    assert "3.gif" in sentence

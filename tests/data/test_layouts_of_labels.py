@@ -142,3 +142,24 @@ def test_the_sample_of_cityscapes_as_it_lies(shared: Path) -> None:
         assert beside is not None
         assert beside.parent.name == "test_inst"
         assert beside.name == label.name.replace("labelIds", "instanceIds")
+
+
+def test_a_tree_with_train_ids_alone_is_taken(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "leftImg8bit/train/bonn/bonn_0_leftImg8bit.png",
+        "gtFine/train/bonn/bonn_0_gtFine_labelTrainIds.png",
+        "gtFine/train/bonn/._bonn_0_gtFine_labelIds.png",
+    )
+    (pair,) = find_pairs(tmp_path, "train", direction=None)
+    assert pair.source.name == "bonn_0_gtFine_labelTrainIds.png"
+
+
+def test_a_tree_without_label_ids_names_the_files_it_wants(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "leftImg8bit/train/bonn/bonn_0_leftImg8bit.png",
+        "gtFine/train/bonn/bonn_0_gtFine_color.png",
+    )
+    with pytest.raises(DataError, match="_labelIds"):
+        find_pairs(tmp_path, "train", direction=None)

@@ -67,7 +67,7 @@ def test_repeated_stems_are_named_by_their_paths(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("source,target\na.png,a.jpg\n", "has no column split: its first line must read"),
+        ("source,target\na.png,a.jpg\n", "has no column split"),
         ("source,target,split\na.png,,train\n", "line 2, has no target: fill it in"),
         ("source,target,split\na.png,c.jpg,train\n", r"1 file that cannot be found \('c\.jpg'\)"),
         ("source,target,split\na.png,a.jpg,train\na.png,b.jpg,train\n", "lists 'a' more than once"),
@@ -85,7 +85,7 @@ def test_faults_are_named(tmp_path, text, message):
 def test_a_manifest_in_another_encoding_is_named(tmp_path):
     rows = "source,target,split\n" + "a.png,a.jpg,train\n" * 2000 + "ü.png,a.jpg,train\n"
     listing(tmp_path, rows, encoding="latin-1")
-    with pytest.raises(DataError, match=r"manifest\.csv cannot be read as CSV .* UTF-8"):
+    with pytest.raises(DataError, match=r"manifest\.csv is not UTF-8"):
         splits(tmp_path)
 
 
@@ -105,7 +105,7 @@ def test_a_description_is_read(tmp_path):
     ("text", "message"),
     [
         ("- a\n", "must hold keys and values"),
-        ("a: [", "cannot be read as YAML"),
+        ("a: [", "not readable as YAML"),
         ("colors: []", "unknown key 'colors': did you mean 'colours'"),
         ("direction: left", "unknown data.direction 'left'"),
         ("classes: sky", "classes must be a list of names"),
@@ -120,3 +120,23 @@ def test_a_faulty_description_is_named(tmp_path, text, message):
     with pytest.raises(DataError, match=message) as caught:
         read_description(tmp_path)
     assert str(tmp_path / "dataset.yaml") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Source,TARGET,Split\nx/a.png,y/a.png,train\n",
+        "source;target;split\nx/a.png;y/a.png;train\n",
+        "\ufeffsource\ttarget\tsplit\r\nx/a.png\ty/a.png\ttrain\r\n",
+        "source,target,split\r\nx\\a.png,y\\a.png,train\r\n",
+        "split,note,target,source\ntrain,any,y/a.png,x/a.png\n",
+    ],
+)
+def test_tables_of_other_programs_are_read(tmp_path, text):
+    for side in "xy":
+        (tmp_path / side).mkdir()
+        (tmp_path / side / "a.png").touch()
+    (tmp_path / "manifest.csv").write_bytes(text.encode())
+    for root in (tmp_path, tmp_path / "manifest.csv"):
+        (pair,) = find_pairs(root, "train", direction=None)
+        assert (pair.name, pair.source.parent.name, pair.target.parent.name) == ("a", "x", "y")

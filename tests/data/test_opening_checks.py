@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from limner.data import find_pairs, scan, validate
@@ -37,9 +40,11 @@ def check(root: Path, **given: Any) -> None:
 def test_headers_are_those_of_the_fields(tmp_path, side_by_side):
     root = folder(tmp_path, a=("L", (8, 9), (8, 9)))
     ((source, target),) = scan(find_pairs(root, "train", direction=None))
-    assert tuple(source) == tuple(target) == (1, 9, 8, 8)
+    assert tuple(source) == tuple(target) == (1, 9, 8, torch.uint8)
     pairs = find_pairs(side_by_side(3, height=10, width=12), "train", direction="BtoA")
-    assert {tuple(field) for fields in scan(pairs) for field in fields} == {(3, 10, 12, 8)}
+    assert {tuple(field) for fields in scan(pairs) for field in fields} == {
+        (3, 10, 12, torch.uint8)
+    }
 
 
 def test_odd_width_side_by_side(tmp_path):
@@ -93,3 +98,59 @@ def test_a_damaged_header_is_named(tmp_path):
     (root / "train/B/a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(DataError, match=r"train/B/a\.png is "):
         check(root)
+
+
+def follow(root: Path, **settings: Any) -> dict[str, Any]:
+    """Obey what each refusal advises first until the data set is taken; returns the settings."""
+    seen: list[str] = []
+    while (sentence := complaint(root, **settings)) is not None:
+        advice = re.search(r"data\.(channels|convert)=(true|\d+|\[\d+, \d+\])", sentence)
+        assert advice is not None, sentence
+        assert advice[0] not in seen, f"{advice[0]} again: {sentence}"
+        seen.append(advice[0])
+        value = json.loads(advice[2])
+        if advice[1] == "channels":
+            value = tuple(value) if isinstance(value, list) else (value, value)
+        settings[advice[1]] = value
+    return settings
+
+
+def complaint(root: Path, **settings: Any) -> str | None:
+    try:
+        check(root, **settings)
+    except DataError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize(
+    ("kinds", "channels"),
+    [
+        ((("L", "RGB"),), (1, 3)),
+        ((("L", "L"),), (1, 1)),
+        ((("RGBA", "LA"),), (4, 2)),
+        ((("L", "RGB"), ("RGB", "RGB")), (3, 3)),
+        ((("RGB", "L"), ("L", "RGB")), (3, 3)),
+    ],
+)
+def test_the_cure_for_channels_cures(tmp_path, kinds, channels):
+    for number, modes in enumerate(kinds):
+        for side, mode in zip("AB", modes, strict=True):
+            path = tmp_path / "train" / side / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new(mode, (32, 32)).save(path)
+    assert follow(tmp_path, channels=(3, 3))["channels"] == channels
+
+
+def test_images_no_wider_than_high_are_not_halved_unless_a_manifest_says_so(tmp_path):
+    for name, size in (("square", (32, 32)), ("portrait", (32, 48))):
+        folder = tmp_path / name / "train"
+        folder.mkdir(parents=True)
+        Image.new("RGB", size).save(folder / "0.png")
+        with pytest.raises(DataError, match=r"0\.png"):
+            scan(find_pairs(folder.parent, "train", direction=None))
+        text = "source,target,side,split\ntrain/0.png,train/0.png,left,train\n"
+        (folder.parent / "manifest.csv").write_text(text)
+        ((source, target),) = scan(find_pairs(folder.parent, "train", direction=None))
+        assert source == target
+        assert source.width == 16

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import struct
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -16,8 +18,16 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from limner.errors import DataError
+from limner.files import check_file
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"})
+EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp", ".dib"}
+)
+# What a file claims to unfold to is looked at before it is believed.
+PIXELS = 178_956_970  # Pillow's own bound
+SAMPLES = 2**30
+
+logger = logging.getLogger(__name__)
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -49,18 +59,26 @@ class Header(NamedTuple):
     channels: int
     height: int
     width: int
-    bits: int
+    dtype: torch.dtype = torch.uint8
+
+    @property
+    def bits(self) -> int:
+        """Bits of a sample as it is decoded."""
+        return 8 * self.dtype.itemsize
 
 
 def decode(path: Path) -> Tensor:
-    """Decode an image file to a C x H x W tensor, uint8 or uint16 as the file is.
+    """Decode an image file to a C x H x W tensor of the file's type of samples.
+
+    uint8 and uint16 stay so, and so do int16, int32 and float32; int8 comes as int16, unsigned
+    integers of 32 bits as int64, float16 and float64 as float32.
 
     Channels are the file's own: grey 1, grey with alpha 2, RGB 3, RGBA 4, TIFF any number. A
     palette is expanded to RGB (RGBA where it has transparency), one bit to 0 and 255; a colour key
     (PNG's tRNS in a grey or RGB image) is ignored. EXIF and TIFF orientation are applied.
 
     Raises `DataError`, naming the file and the cure, for what is missing, damaged, truncated or of
-    another kind (CMYK, floating point).
+    another kind (CMYK), and for more than `PIXELS` pixels or `SAMPLES` samples.
     """
     with _named(path):
         kind = _kind(path)
@@ -69,7 +87,7 @@ def decode(path: Path) -> Tensor:
         elif kind == "png16":
             import imagecodecs
 
-            channels = _png16_header(path).channels
+            channels = _bounded(_png16_header(path), path).channels
             # libpng turns a colour key into an alpha channel, which the file itself has not.
             pixels = imagecodecs.png_decode(path.read_bytes())
             pixels = pixels.reshape(*pixels.shape[:2], -1)[..., :channels]
@@ -77,6 +95,7 @@ def decode(path: Path) -> Tensor:
         else:
             with _pillow(path) as image:
                 mode, channels = _mode(image, path)
+                _bounded(Header(channels, image.height, image.width), path)
                 orientation = _pillow_orientation(image, path)
                 pixels = np.array(image if image.mode == mode else image.convert(mode))
             pixels = pixels.reshape(*pixels.shape[:2], channels)
@@ -110,23 +129,56 @@ def probe(path: Path) -> Header:
     with _named(path):
         kind = _kind(path)
         if kind == "tiff":
-            found, orientation = _tiff_header(path)
+            read, orientation = _tiff_header(path)
         elif kind == "png16":
-            found, orientation = _png16_header(path), _png_orientation(path)
+            read, orientation = _png16_header(path), _png_orientation(path)
         else:
             with _pillow(path) as image:
                 _, channels = _mode(image, path)
-                found = Header(channels, image.height, image.width, 8)
+                read = Header(channels, image.height, image.width)
                 orientation = _pillow_orientation(image, path)
         if orientation >= 5:  # 5 to 8 turn the image by a quarter
-            found = found._replace(height=found.width, width=found.height)
-        return found
+            read = read._replace(height=read.width, width=read.height)
+        return _bounded(read, path)
 
 
 def header(path: Path) -> tuple[int, int, int]:
     """Read (channels, height, width) of an image file without decoding its pixels."""
-    found = probe(path)
-    return found.channels, found.height, found.width
+    read = probe(path)
+    return read.channels, read.height, read.width
+
+
+def stored_channels(path: Path) -> int:
+    """Return the channels that `decode_ids` gives, from the header: a palette's indices are one."""
+    return 1 if palette_of(path) is not None else probe(path).channels
+
+
+def palette_of(path: Path) -> np.ndarray | None:
+    """Return the colours that a file's indices stand for, N x 3 uint8; None without a palette."""
+    with _named(path):
+        kind = _kind(path)
+        if kind == "tiff":
+            with _opened_tiff(path) as (_, page):
+                return _palette(page.colormap) if page.photometric == _PALETTE else None
+        if kind == "pillow":
+            with _pillow(path) as image:
+                colours = image.getpalette("RGB") if image.mode == "P" else None
+                return None if colours is None else np.array(colours, np.uint8).reshape(-1, 3)
+        return None
+
+
+def is_lossy(path: Path) -> bool:
+    """Tell from a file's first bytes whether its codec changes values: JPEG, and WebP's lossy form.
+
+    A TIFF whose strips are JPEG counts too.
+    """
+    with _named(path):
+        if _kind(path) == "tiff":
+            with _opened_tiff(path) as (_, page):
+                return page.compression in _JPEG
+        with path.open("rb") as file:
+            start = file.read(16)
+        return start.startswith(b"\xff\xd8") or start[8:16] == b"WEBPVP8 "
 
 
 def orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -142,8 +194,12 @@ def orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises on bad bytes into a `DataError` that names the file."""
+    """Turn whatever a decoder raises on bad bytes into a `DataError` that names the file.
+
+    What is no ordinary file (a pipe, a device) is refused before it is opened.
+    """
     try:
+        check_file(path, at_most=2**40, error=DataError)
         yield
     except (DataError, MemoryError):
         raise
@@ -171,6 +227,17 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
+def _bounded(read: Header, path: Path) -> Header:
+    pixels = read.height * read.width
+    if pixels > PIXELS or pixels * read.channels > SAMPLES:
+        raise DataError(
+            f"{path} claims {read.width}x{read.height} pixels of {read.channels} channels, more "
+            f"than the {PIXELS:,} pixels or {SAMPLES:,} samples that are decoded at once: cut it "
+            "into tiles"
+        )
+    return read
+
+
 def _kind(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(26)
@@ -183,7 +250,53 @@ def _kind(path: Path) -> str:
 
 
 def _pillow(path: Path) -> Image.Image:
-    return Image.open(path, formats=("JPEG", "PNG", "WEBP", "BMP"))
+    """Open an image whose pixels Pillow decodes.
+
+    Only pixels decide: where what stands beside them (EXIF, text, a profile) is damaged so that
+    the file cannot be opened, it is opened without.
+    """
+    formats = ("JPEG", "PNG", "WEBP", "BMP")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # see `_bounded`
+            return Image.open(path, formats=formats)
+    except Image.DecompressionBombError:
+        raise
+    except Exception:
+        content = _without_metadata(path)
+        if content is None:
+            raise
+        image = Image.open(io.BytesIO(content), formats=formats)
+        logger.warning("%s: its metadata is damaged; only its pixels are read", path)
+        return image
+
+
+def _without_metadata(path: Path) -> bytes | None:
+    """Return a PNG or WebP with its pixels alone; None where there is nothing to leave out."""
+    data = path.read_bytes()
+    if data.startswith(_PNG):
+        parts, place, wanted = [_PNG], len(_PNG), (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+        while place + 8 <= len(data):
+            length, kind = struct.unpack(">I4s", data[place : place + 8])
+            if kind in wanted:
+                parts.append(data[place : place + 12 + length])
+            place += 12 + length
+    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        parts, place, wanted = [], 12, (b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF")
+        while place + 8 <= len(data):
+            kind, length = struct.unpack("<4sI", data[place : place + 8])
+            chunk = bytearray(data[place : place + 8 + length + length % 2])
+            if kind == b"VP8X" and len(chunk) > 8:
+                chunk[8] &= ~0b101100  # no profile, EXIF or XMP any more
+            if kind in wanted:
+                parts.append(bytes(chunk))
+            place += 8 + length + length % 2
+        body = b"WEBP" + b"".join(parts)
+        parts = [b"RIFF", struct.pack("<I", len(body)), body]
+    else:
+        return None
+    stripped = b"".join(parts)
+    return stripped if len(stripped) < len(data) else None
 
 
 def _mode(image: Image.Image, path: Path) -> tuple[str, int]:
@@ -201,7 +314,16 @@ def _mode(image: Image.Image, path: Path) -> tuple[str, int]:
 def _pillow_orientation(image: Image.Image, path: Path) -> int:
     if image.format == "PNG":
         return _png_orientation(path)
-    return _valid(image.getexif().get(_ORIENTATION, 1))
+    return _exif_orientation(image.getexif, path)
+
+
+def _exif_orientation(read: Callable[[], Image.Exif], path: Path) -> int:
+    """Return the orientation that EXIF tells; damaged EXIF tells none."""
+    try:
+        return _valid(read().get(_ORIENTATION, 1))
+    except Exception as error:
+        logger.warning("%s: its EXIF is damaged (%s) and left out", path, _one_line(error))
+        return 1
 
 
 def _valid(orientation: object) -> int:
@@ -211,8 +333,8 @@ def _valid(orientation: object) -> int:
 def _png16_header(path: Path) -> Header:
     with path.open("rb") as file:
         start = file.read(26)
-    width, height, bits, colour = struct.unpack(">IIBB", start[16:26])
-    return Header(_PNG_CHANNELS[colour], height, width, bits)
+    width, height, _, colour = struct.unpack(">IIBB", start[16:26])
+    return Header(_PNG_CHANNELS[colour], height, width, torch.uint16)
 
 
 def _png_bits(path: Path) -> int:
@@ -229,9 +351,13 @@ def _png_orientation(path: Path) -> int:
         file.seek(len(_PNG))
         for kind, length in _png_chunks(file):
             if kind == b"eXIf":
-                exif = Image.Exif()
-                exif.load(file.read(length))
-                return _valid(exif.get(_ORIENTATION, 1))
+                exif, data = Image.Exif(), file.read(length)
+
+                def read() -> Image.Exif:
+                    exif.load(data)  # noqa: B023 - called at once
+                    return exif  # noqa: B023
+
+                return _exif_orientation(read, path)
     return 1
 
 
@@ -249,14 +375,17 @@ def _tiff_header(path: Path) -> tuple[Header, int]:
     with _opened_tiff(path) as (series, page):
         shape = _height_width_channels(series, path)[1]
         channels = 3 if page.photometric == _PALETTE else shape[2]
-        bits = 16 if page.bitspersample == 16 else 8
-        return Header(channels, shape[0], shape[1], bits), _tiff_orientation(page)
+        if page.photometric == _PALETTE or page.bitspersample < 8 or page.dtype is None:
+            return Header(channels, shape[0], shape[1]), _tiff_orientation(page)
+        dtype = torch.from_numpy(_widened(np.empty(0, page.dtype))).dtype
+        return Header(channels, shape[0], shape[1], dtype), _tiff_orientation(page)
 
 
 def _tiff_pixels(path: Path) -> tuple[np.ndarray, int]:
-    """Return H x W x C pixels, uint8 or uint16, and the orientation of a TIFF's first image."""
+    """Return H x W x C pixels and the orientation of a TIFF's first image."""
     with _opened_tiff(path) as (series, page):
         order, shape = _height_width_channels(series, path)
+        _bounded(Header(shape[2], shape[0], shape[1]), path)
         pixels = series.asarray().transpose(order).reshape(shape)
         if page.photometric == _PALETTE:
             pixels = _palette(page.colormap)[pixels[..., 0]]
@@ -264,7 +393,14 @@ def _tiff_pixels(path: Path) -> tuple[np.ndarray, int]:
             pixels = pixels.astype(np.uint8) * 255
         if page.photometric == _MINISWHITE:
             pixels = np.iinfo(pixels.dtype).max - pixels
-        return pixels, _tiff_orientation(page)
+        return _widened(pixels), _tiff_orientation(page)
+
+
+def _widened(pixels: np.ndarray) -> np.ndarray:
+    """Return samples in a type that tensors compute with, in the machine's order of bytes."""
+    kind = pixels.dtype.kind, pixels.dtype.itemsize
+    wider = {("i", 1): np.int16, ("u", 4): np.int64, ("f", 2): np.float32, ("f", 8): np.float32}
+    return pixels.astype(wider.get(kind, pixels.dtype.newbyteorder("=")), copy=False)
 
 
 @contextlib.contextmanager
@@ -288,15 +424,17 @@ def _opened_tiff(path: Path) -> Iterator[tuple[tifffile.TiffPageSeries, tifffile
 
 def _check_tiff(page: tifffile.TiffPage, path: Path) -> None:
     dtype, bits = page.dtype, page.bitspersample
-    if dtype is None or dtype.kind not in "bu" or bits > 16:
+    if dtype is None or dtype.kind not in "buif" or (dtype.kind in "ui" and bits > 32):
         raise DataError(
-            f"{path} holds {dtype} samples, which have no fixed range: save it with 8 or 16 bit "
-            "unsigned samples"
+            f"{path} holds {dtype} samples: save it with integers of at most 32 bits or with "
+            "floating point numbers"
         )
     if page.photometric == _PALETTE and bits <= 8:
         return
-    if bits not in (1, 8, 16):
-        raise DataError(f"{path} has {bits} bits a sample: save it with 8 or 16")
+    if bits not in (1, 8, 16, 32, 64):
+        raise DataError(f"{path} has {bits} bits a sample: save it with 8, 16 or 32")
+    if page.photometric == _MINISWHITE and dtype.kind not in "bu":
+        raise DataError(f"{path} counts from white in signed numbers: save it with black as 0")
     grey_or_rgb = page.photometric in (_MINISWHITE, _MINISBLACK, _RGB)
     if not grey_or_rgb and not (page.photometric == _YCBCR and page.compression in _JPEG):
         name = getattr(page.photometric, "name", page.photometric)

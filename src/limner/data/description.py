@@ -135,16 +135,22 @@ class Description:
     coding: str | None = None
 
 
-def read_description(folder: Path) -> Description:
-    """Read `folder`/dataset.yaml; an absent or empty file describes nothing.
+def read_description(root: Path) -> Description:
+    """Read the dataset.yaml of a data set; an absent or empty file describes nothing.
 
-    Raises `DataError` that names the file, the key and the cure.
+    Args:
+        root: the data folder, or the manifest in it.
+
+    Raises:
+        DataError: the sentence names the file, the key and the cure.
     """
-    path = folder / FILE
+    path = (root.parent if root.is_file() else root) / FILE
     try:
         content = read_yaml(read_text(path, error=DataError), path, error=DataError)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Description()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): correct or remove it") from None
     if content is None:
         return Description()
     if not isinstance(content, dict):

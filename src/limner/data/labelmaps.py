@@ -61,25 +61,30 @@ def read_labels(path: Path, maps: LabelMaps, *, half: Half | None = None) -> Ten
 
 
 def read_codes(path: Path, *, coding: str, half: Half | None = None) -> np.ndarray:
-    """Read a label map's values, H x W, int32; a colour is red x 65536 + green x 256 + blue."""
+    """Read a label map's values, H x W, int32; a colour is red x 65536 + green x 256 + blue.
+
+    Ids may be any type of whole numbers, and grey that is written as red = green = blue; a grey
+    map's values are colours where colours are asked for.
+    """
     if coding == "ids":
         image = decode_ids(path)
-        if len(image) > 2:
+        if len(image) > 2 and not is_grey(image):
             raise DataError(
                 f"{path} is a colour image where data.labels takes a map of class ids: save ids "
                 "as one channel, or name the classes' colours in dataset.yaml and set "
                 "data.labels.coding=exact"
             )
-        codes = image[0].numpy().astype(np.int32)
+        codes = whole_numbers(image[0], path).numpy().astype(np.int32)
     else:
         image = decode(path)
-        if len(image) not in (3, 4) or image.dtype != torch.uint8:
+        if len(image) > 4 or image.dtype != torch.uint8:
             raise DataError(
                 f"{path} has {len(image)} channels of {8 * image.dtype.itemsize} bits where "
                 f"data.labels.coding={coding} takes 8-bit colours: set data.labels.coding=ids if "
                 "its values are class ids"
             )
-        red, green, blue = (channel.numpy().astype(np.int32) for channel in image[:3])
+        colour = image[:3] if len(image) > 2 else image[:1].expand(3, -1, -1)
+        red, green, blue = (channel.numpy().astype(np.int32) for channel in colour)
         codes = (red << 16) + (green << 8) + blue
     if half is None:
         return codes
@@ -87,6 +92,25 @@ def read_codes(path: Path, *, coding: str, half: Half | None = None) -> np.ndarr
     if width % 2:
         raise DataError(odd_width(path, width, height))
     return codes[:, : width // 2] if half == "left" else codes[:, width // 2 :]
+
+
+def is_grey(image: Tensor) -> bool:
+    """Tell whether an image with three or four channels is grey: red = green = blue everywhere."""
+    return torch.equal(image[0], image[1]) and torch.equal(image[0], image[2])
+
+
+def whole_numbers(values: Tensor, path: Path) -> Tensor:
+    """Return samples of any type as int64; raises `DataError` where one is no whole number."""
+    if values.is_floating_point():
+        wrong = ~(values == values.round())  # NaN, too
+        if bool(wrong.any()):
+            raise DataError(
+                f"{path} holds {float(values[wrong][0])}, which is no id: save ids as whole numbers"
+            )
+    ids = values.to(torch.int64)
+    if bool((ids < 0).any()) or bool((ids >= 2**31).any()):
+        raise DataError(f"{path} holds ids below 0 or beyond 2147483647: number them from 0")
+    return ids
 
 
 def ids_of(codes: np.ndarray, maps: LabelMaps) -> np.ndarray:
@@ -149,10 +173,14 @@ def read_instances(path: Path) -> Tensor:
     Of colours and of more than 16 bits only the difference counts: they are numbered anew.
     """
     image = decode_ids(path)
-    if len(image) <= 2:
+    if len(image) <= 2 and image.dtype in (torch.uint8, torch.uint16):
         return image[0].to(torch.int32)
-    red, green, blue = (channel.to(torch.int64) for channel in image[:3])
-    packed = (red << 32) + (green << 16) + blue
+    channels = [channel.to(torch.int64) for channel in image[:3]]
+    if len(image) <= 2:
+        channels = [whole_numbers(image[0], path)]
+    packed = channels[0]
+    for channel in channels[1:]:
+        packed = (packed << 16) + channel
     return torch.unique(packed, return_inverse=True)[1].to(torch.int32)
 
 

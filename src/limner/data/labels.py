@@ -6,19 +6,21 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from limner.data.decode import decode_ids, header, probe
-from limner.data.description import FORMS, Description, Form, read_description
+from limner.data.decode import decode_ids, header, is_lossy, palette_of, stored_channels
+from limner.data.description import FORMS, Description, Form, label_table, read_description
 from limner.data.labelmaps import (
     Colour,
     LabelMaps,
     ids_of,
+    is_grey,
     no_instances,
     out_of_range,
     read_codes,
@@ -29,14 +31,23 @@ from limner.data.pairs import Pair
 from limner.errors import DataError
 from limner.files import write_text
 
-# How files of well-known data sets are named.
+_T = TypeVar("_T")
+
+
+class _Known(NamedTuple):
+    """How the files of a well-known data set are named, and which id shows that it is this one."""
+
+    stem: re.Pattern[str]
+    reaches: int = 0  # at least so high must the ids go: a name of digits alone proves little
+
+
 _NAMED = {
-    "cityscapes": re.compile(r".*_gt(Fine|Coarse)_labelIds"),
-    "camvid": re.compile(r"(0001TP|0006R0|0016E5|Seq05VD)_f?\d+"),
-    "ade20k": re.compile(r"ADE_(train|val)_\d{8}"),
-    "coco-stuff": re.compile(r"(COCO_(train|val)2014_)?\d{12}"),
+    "cityscapes": _Known(re.compile(r".*_gt(Fine|Coarse)_labelIds")),
+    "camvid": _Known(re.compile(r"(0001TP|0006R0|0016E5|Seq05VD)_f?\d+")),
+    "ade20k": _Known(re.compile(r"ADE_(train|val)_\d{8}")),
+    "coco-stuff": _Known(re.compile(r"(COCO_(train|val)2014_)?\d{12}"), reaches=91),
 }
-_LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
+_MASK: tuple[Colour, Colour] = ((0, 0, 0), (255, 255, 255))
 
 
 @dataclass(frozen=True)
@@ -75,20 +86,37 @@ def derive_labels(
 
     Raises `DataError` where nothing tells the classes, or the maps are none.
     """
-    described = read_description(root.parent if root.is_file() else root)
+    described = read_description(root)
     found = {split: find_pairs(root, split, direction=direction) for split in splits(root)}
     pairs = found.get("train") or next(iter(found.values()), [])
     if not pairs:
         raise DataError(f"{root} has no split that is complete: put pairs under train")
+    every = [pair for pairs in found.values() for pair in pairs]
     notes: list[str] = []
-    coding = coding if coding != "auto" else described.coding or _coding(pairs[0])
     colours = colours or described.colours
     names = names or described.classes
     table = table or described.table
+    void_known = void if void is not None else described.void
+    if coding == "auto" and described.coding is not None:
+        coding = described.coding
+    elif coding == "auto":
+        shown = colours or (label_table(table).colours if table is not None else None)
+        expected = classes or len(names or colours or ())
+        coding, mask = _decided(
+            every, shown, expected=expected, void=void_known, memory=memory, notes=notes
+        )
+        if mask:
+            colours = _MASK
+            classes = classes or len(names or _MASK)
     if table is None and coding == "ids" and not (names or colours):
-        table = _recognised(pairs, memory)
+        table = _recognised(every, memory)
+        if table is not None and classes not in (None, FORMS[table].classes):
+            table = None
         if table is not None:
-            notes.append(f"the label maps are taken for those of {table}, by their names")
+            notes.append(
+                f"the label maps are taken for those of {table}, by their names and values; "
+                "data.labels.classes decides otherwise"
+            )
     if classes is None:
         if names or (colours and table is None):
             form = _described(described, len(names or colours or ()))
@@ -99,8 +127,7 @@ def derive_labels(
             form = FORMS[table]
         elif coding == "ids":
             first = first or described.first or 0
-            wanted = void if void is not None else described.void
-            form = _counted(found, wanted, first, memory, notes)
+            form = _counted(every, void_known, first, memory, notes)
         else:
             raise DataError(
                 f"{pairs[0].source} is a colour image, and nothing says which colours its classes "
@@ -110,7 +137,8 @@ def derive_labels(
         first = (first or form.first) if coding == "ids" else 0
         void = void if void is not None and void >= classes else form.void
         notes.append(
-            f"{_plural(classes)} in the label maps, void {'none' if void is None else void}"
+            f"{_plural(classes)} in the label maps, void {'none' if void is None else void}; "
+            "data.labels.classes and data.labels.void decide otherwise"
         )
     if first and void is None:
         void = classes  # what lies below the first class has a channel of its own
@@ -120,38 +148,148 @@ def derive_labels(
 
 
 def known_table(root: Path, pairs: Sequence[Pair], *, memory: Path | None = None) -> str | None:
-    """Return the name in `labeltables.FORMS` of the data set whose label maps `pairs` have, if any.
+    """Return the name in `FORMS` of the data set whose label maps `pairs` have, if any.
 
     dataset.yaml in `root` names it, or the names and values of all label maps show it; not where
     it describes classes of its own. `memory` as in `scan_labels`. Raises `DataError`.
     """
-    described = read_description(root.parent if root.is_file() else root)
+    described = read_description(root)
     if described.table is not None or described.classes or described.colours:
         return described.table
-    return _recognised(pairs, memory) if pairs and _coding(pairs[0]) == "ids" else None
+    single = bool(pairs) and all(_each(lambda pair: stored_channels(pair.source) <= 2, pairs))
+    return _recognised(pairs, memory) if single else None
 
 
 def _plural(classes: int) -> str:
     return f"{classes} class" + ("" if classes == 1 else "es")
 
 
-def _coding(pair: Pair) -> str:
-    """Return how a label map tells its classes: palettes and single channels hold ids."""
-    if probe(pair.source).channels <= 2 or len(decode_ids(pair.source)) <= 2:
+def _decided(
+    pairs: Sequence[Pair],
+    colours: Sequence[Colour] | None,
+    *,
+    expected: int,
+    void: int | None,
+    memory: Path | None,
+    notes: list[str],
+) -> tuple[str, bool]:
+    """Return how all the label maps tell their classes, and whether they are masks of 0 and 255.
+
+    Args:
+        pairs: those of all splits.
+        colours: the classes' colours, where they are declared.
+        expected: how many classes are declared; 0 for none.
+        void: the declared id of void.
+        memory: as `scan_labels` takes it.
+        notes: gets a sentence on what was decided and which key decides otherwise.
+
+    Raises:
+        DataError: the maps do not agree with each other, or not with what is declared.
+    """
+    kinds = _each(lambda pair: stored_channels(pair.source) <= 2, pairs)
+    numbers = [pair for pair, single in zip(pairs, kinds, strict=True) if single]
+    coloured = [pair for pair, single in zip(pairs, kinds, strict=True) if not single]
+    lossy = [pair for pair, bad in zip(pairs, _each(_is_lossy, pairs), strict=True) if bad]
+    if coloured and colours is None:
+        greys = _each(lambda pair: is_grey(decode_ids(pair.source)), coloured)
+        if not all(greys):
+            wrong = coloured[greys.index(False)].source
+            if numbers:
+                raise DataError(
+                    f"{wrong} is a colour image and {numbers[0].source} has one channel: save the "
+                    "label maps alike, or name the classes' colours in dataset.yaml"
+                )
+            return ("nearest" if lossy else "exact"), False
+        notes.append(
+            f"{len(coloured)} label map{'s are' if len(coloured) > 1 else ' is'} grey written as "
+            "red, green and blue, and read as ids; data.labels.coding decides otherwise"
+        )
+        numbers, coloured = [*numbers, *coloured], []
+    if coloured:
+        return ("nearest" if lossy else "exact"), False
+    if lossy:
+        raise DataError(
+            f"{lossy[0].source} and {len(lossy) - 1} more label maps are stored by a codec that "
+            "changes values, so that ids between two classes appear: save them as PNG, or set "
+            "data.labels.coding=ids to take them as they are"
+        )
+    counts = scan_labels(numbers, coding="ids", memory=memory)
+    values = {value for each in counts for value in each}
+    if values == {0, 255} and void is None and expected in (0, 2) and colours in (None, _MASK):
+        notes.append(
+            "the label maps hold 0 and 255 alone, taken for two classes; data.labels.void=255 "
+            "takes 255 for void"
+        )
+        return "exact", True
+    declared = () if colours is None else colours
+    greys = bool(declared) and all((value, value, value) in declared for value in values)
+    if greys and not values - {void} <= set(range(expected)):
+        notes.append(
+            "the values of the label maps are greys among the classes' colours, and read as "
+            "these; data.labels.coding=ids reads them as ids"
+        )
+        return "exact", False
+    return _by_palette(numbers, counts, colours, notes), False
+
+
+def _by_palette(
+    pairs: Sequence[Pair],
+    counts: Sequence[Values],
+    colours: Sequence[Colour] | None,
+    notes: list[str],
+) -> str:
+    """Return "ids", or "exact" where palettes number the declared colours in another way."""
+    first: dict[int, tuple[Colour, Path]] = {}
+    used: set[Colour] = set()
+    agree = True
+    palettes = _each(lambda pair: palette_of(pair.source), pairs)
+    for pair, values, palette in zip(pairs, counts, palettes, strict=True):
+        if palette is None:
+            continue
+        for value in values:
+            if value >= len(palette):
+                continue
+            red, green, blue = palette[value].tolist()
+            colour, path = first.setdefault(value, ((red, green, blue), pair.source))
+            used.add((red, green, blue))
+            if colours is not None:
+                agree &= value < len(colours) and tuple(colours[value]) == (red, green, blue)
+            elif colour != (red, green, blue):
+                raise DataError(
+                    f"{path} and {pair.source} number their colours in different ways ({value} is "
+                    f"{colour} and {(red, green, blue)}): name the classes' colours in "
+                    "dataset.yaml, or set data.labels.coding=ids if the numbers count"
+                )
+    if colours is None or agree or not used <= set(colours):
         return "ids"
-    return "nearest" if pair.source.suffix.lower() in _LOSSY else "exact"
+    notes.append(
+        "the palettes of the label maps hold the classes' colours in another order, so that these "
+        "are read; data.labels.coding=ids reads the numbers"
+    )
+    return "exact"
+
+
+def _is_lossy(pair: Pair) -> bool:
+    return is_lossy(pair.source)
+
+
+def _each(look: Callable[[Pair], _T], pairs: Sequence[Pair], *, threads: int = 4) -> list[_T]:
+    """Return `look` of every pair, several at a time."""
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(look, pairs))
 
 
 def _recognised(pairs: Sequence[Pair], memory: Path | None) -> str | None:
     """Return the data set whose way of naming files and whose values all pairs show."""
-    for name, pattern in _NAMED.items():
-        if all(pattern.fullmatch(pair.source.stem) for pair in pairs):
+    for name, known in _NAMED.items():
+        if all(known.stem.fullmatch(pair.source.stem) for pair in pairs):
             form = FORMS[name]
             values = {
                 value for each in scan_labels(pairs, coding="ids", memory=memory) for value in each
             }
-            fits = all(form.first <= v < form.first + form.classes for v in values - _voids(form))
-            return name if fits else None
+            ids = values - _voids(form)
+            fits = all(form.first <= value < form.first + form.classes for value in ids)
+            return name if fits and max(ids, default=0) >= known.reaches else None
     return None
 
 
@@ -172,16 +310,10 @@ def _described(described: Description, count: int) -> Form:
 
 
 def _counted(
-    found: dict[str, list[Pair]],
-    void: int | None,
-    first: int,
-    memory: Path | None,
-    notes: list[str],
+    pairs: Sequence[Pair], void: int | None, first: int, memory: Path | None, notes: list[str]
 ) -> Form:
     """Return the form that the values of all maps show: ids up to the highest, and 255 as void."""
-    counts: list[Values] = []
-    for pairs in found.values():
-        counts += scan_labels(pairs, coding="ids", memory=memory)
+    counts = scan_labels(pairs, coding="ids", memory=memory)
     values = {value for each in counts for value in each}
     if void is None and 255 in values and max(values) == 255 and 254 not in values:
         void = 255

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from limner.data.manifest import manifest_in, read_manifest
 from limner.data.pairs import Pair, images_in, in_order, matched, matched_frames, side_by_side
 from limner.data.pairs import frame as frame_of
 from limner.errors import DataError
+from limner.files import listed
 
 SPLITS = ("train", "val", "test")
 
@@ -30,7 +30,8 @@ FOLDERS = (
 )
 # Folders of instance maps beside those of label maps, by the latter's name.
 _BESIDE = (("label", "instance"), ("label", "inst"), ("source", "instance"))
-_LABEL_IDS = "_labelIds"  # ends the names of the label maps of Cityscapes
+# What ends the names of the label maps of Cityscapes; the first that is there is taken.
+_LABEL_IDS = ("_labelIds", "_labelTrainIds")
 _ADE20K = "ADEChallengeData2016"
 _ADE20K_SPLITS = {"train": "training", "val": "validation"}
 
@@ -81,8 +82,7 @@ def find_pairs(root: Path, split: str, *, direction: str | None) -> list[Pair]:
     if missing is not None:
         raise DataError(f"{missing} is missing: it must hold the other image of every pair")
     pairs = in_order(recognised[split].pairs())
-    folder = root.parent if root.is_file() else root
-    chosen = direction or read_description(folder).direction or DIRECTIONS[0]
+    chosen = direction or read_description(root).direction or DIRECTIONS[0]
     return [pair.swapped() for pair in pairs] if chosen == "BtoA" else pairs
 
 
@@ -178,11 +178,16 @@ def _find_cityscapes(root: Path) -> Splits:
     """Find the original tree: `leftImg8bit/train/CITY`, `gtFine/train/CITY`."""
 
     def read(labels: Path, photos: Path) -> list[Pair]:
-        return matched_frames(
-            labels.glob(f"*/*{_LABEL_IDS}.png"),
-            photos.glob("*/*_leftImg8bit.*"),
-            list(labels.glob("*/*_instanceIds.png")) or None,
-        )
+        files = images_in(labels, below=True)
+        instances = [path for path in files if path.stem.endswith("_instanceIds")]
+        shots = [path for path in images_in(photos, below=True) if "_leftImg8bit" in path.stem]
+        maps = only_label_maps(files)
+        if not any(path.stem.endswith(_LABEL_IDS) for path in files):
+            raise DataError(
+                f"{labels} holds no files that end in {' or '.join(_LABEL_IDS)}.png: make them "
+                "with cityscapesScripts"
+            )
+        return matched_frames(maps, shots, instances or None)
 
     found: Splits = {}
     for name in SPLITS:
@@ -214,9 +219,7 @@ def _find_side_by_side(root: Path) -> Splits:
         if not folder.is_dir():
             continue
         # A folder with subfolders and no images is some other layout, not an empty split.
-        holds_folders = any(
-            path.is_dir() and not path.name.startswith(".") for path in folder.iterdir()
-        )
+        holds_folders = any(path.is_dir() for path in listed(folder))
         if images_in(folder) or not holds_folders:
             found[name] = Split(pairs=lambda folder=folder: side_by_side(folder))
     return found
@@ -247,9 +250,9 @@ def instance_beside(labels: Path, folder: Path | None = None) -> Path | None:
     """
     if folder is not None:
         return _of_one_frame(labels, folder)
-    if labels.stem.endswith(_LABEL_IDS):
-        sibling = labels.with_stem(labels.stem.removesuffix(_LABEL_IDS) + "_instanceIds")
-        if sibling.is_file():
+    for ending in _LABEL_IDS:
+        sibling = labels.with_stem(labels.stem.removesuffix(ending) + "_instanceIds")
+        if sibling != labels and labels.stem.endswith(ending) and sibling.is_file():
             return sibling
     maps = (_of_one_frame(labels, place) for place in _folders_beside(labels.parent))
     return next((path for path in maps if path is not None), None)
@@ -257,10 +260,8 @@ def instance_beside(labels: Path, folder: Path | None = None) -> Path | None:
 
 def _of_one_frame(labels: Path, folder: Path) -> Path | None:
     wanted = frame_of(labels)
-    literal = re.sub(r"([*?[])", r"[\1]", wanted)
-    near = folder.glob(f"{literal}*")
-    matches = [p for p in near if frame_of(p) == wanted and p.suffix.lower() in EXTENSIONS]
-    return min(matches, default=None)
+    near = (path for path in listed(folder) if path.suffix.lower() in EXTENSIONS)
+    return next((path for path in near if frame_of(path) == wanted), None)
 
 
 def _folders_beside(folder: Path) -> Iterable[Path]:
@@ -276,5 +277,5 @@ def _folders_beside(folder: Path) -> Iterable[Path]:
 
 def only_label_maps(files: list[Path]) -> list[Path]:
     """Leave out what else a Cityscapes folder holds (instances, colours) beside its label ids."""
-    ids = [path for path in files if path.stem.endswith(_LABEL_IDS)]
-    return ids or files
+    kinds = ([path for path in files if path.stem.endswith(ending)] for ending in _LABEL_IDS)
+    return next((maps for maps in kinds if maps), files)

@@ -1,19 +1,20 @@
-"""A CSV file that lists pairs: `source,target[,instance],split`."""
+"""A CSV file that lists pairs: `source,target[,instance][,side],split`."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
 
-from limner.data.pairs import Pair, listed
+from limner.data.pairs import Half, Pair, named
 from limner.errors import DataError
+from limner.files import listed, read_text
 
 FILE = "manifest.csv"
 _REQUIRED = ("source", "target", "split")
+_COLUMNS = (*_REQUIRED, "instance", "side")
+_SIDES: dict[str, Half] = {"left": "left", "right": "right"}
 
 
 def manifest_in(root: Path) -> Path | None:
@@ -26,95 +27,114 @@ def manifest_in(root: Path) -> Path | None:
         return root
     if (root / FILE).is_file():
         return root / FILE
-    tables = sorted(path for path in root.glob("*.csv") if path.is_file())
-    found = [path for path in tables if _is_manifest(path)]
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
+    tables = [path for path in listed(root) if path.suffix.lower() == ".csv" and path.is_file()]
+    manifests = [path for path in tables if _is_manifest(path)]
+    if len(manifests) > 1:
+        names = ", ".join(path.name for path in manifests)
         raise DataError(f"{root} has several manifests ({names}): keep one, or call it {FILE}")
-    return found[0] if found else None
+    return manifests[0] if manifests else None
 
 
 def read_manifest(path: Path) -> dict[str, list[Pair]]:
     """Read the pairs of every split from a manifest; paths count from the manifest's folder.
 
+    Columns are told apart whatever the case of their letters; cells are separated by commas,
+    semicolons or tabs; backslashes in paths are taken for slashes where only that names a file.
+    `side` (left, right) says which half of an image that stands in both columns is the source.
+
     A pair is named by the stem of its source, or, where stems repeat within a split, by its path
-    with "__" between the folders. Raises `DataError` that names the line or the files.
+    with "__" between the folders.
+
+    Raises:
+        DataError: the sentence names the line or the files.
     """
-    missing = [column for column in _REQUIRED if column not in _columns(path)]
+    columns, rows = _table(path)
+    missing = [column for column in _REQUIRED if column not in columns]
     if missing:
         raise DataError(
-            f"{path} has no column {', '.join(missing)}: its first line must read "
-            "source,target,split or source,target,instance,split"
+            f"{path} has no column {', '.join(missing)}, but {', '.join(columns) or 'none'}: its "
+            "first line must read source,target,split or source,target,instance,split"
         )
     splits: dict[str, list[tuple[str, Pair]]] = {}
     lost: list[str] = []
-    for number, cells in _rows(path):
+    for number, cells in rows:
         for column in _REQUIRED:
             if not cells[column]:
                 raise DataError(f"{path}, line {number}, has no {column}: fill it in")
-        files = {key: path.parent / cells[key] for key in ("source", "target", "instance")}
+        files = {key: _file(path.parent, cells[key]) for key in ("source", "target", "instance")}
         lost += [cells[key] for key, file in files.items() if cells[key] and not file.is_file()]
         pair = Pair(
-            name=Path(cells["source"]).stem,
+            name=files["source"].stem,
             source=files["source"],
             target=files["target"],
+            source_half=_half(cells, f"{path}, line {number},"),
             instance=files["instance"] if cells["instance"] else None,
+            declared=True,
         )
         splits.setdefault(cells["split"], []).append((cells["source"], pair))
     if lost:
         raise DataError(
             f"{path} names {len(lost)} file{'' if len(lost) == 1 else 's'} that cannot be found "
-            f"({listed(lost)}): paths count from the folder of the manifest"
+            f"({named(lost)}): paths count from the folder of the manifest"
         )
     return {split: _uniquely_named(rows, path, split) for split, rows in splits.items()}
+
+
+def _file(folder: Path, cell: str) -> Path:
+    path = folder / cell
+    if "\\" in cell and not path.exists():  # written on Windows
+        return folder / cell.replace("\\", "/")
+    return path
+
+
+def _half(cells: dict[str, str], where: str) -> Half | None:
+    side = cells["side"].lower()
+    if not side:
+        return None
+    if side not in _SIDES:
+        raise DataError(f"{where} has the side {cells['side']!r}: write left, right or nothing")
+    if cells["source"] != cells["target"]:
+        raise DataError(
+            f"{where} has a side and two files: a side is of one image that stands in both columns"
+        )
+    return _SIDES[side]
 
 
 def _uniquely_named(rows: list[tuple[str, Pair]], path: Path, split: str) -> list[Pair]:
     names = [pair.name for _, pair in rows]
     if len(set(names)) < len(names):
-        names = ["__".join(Path(source).with_suffix("").parts) for source, _ in rows]
+        sources = (Path(source.replace("\\", "/")).with_suffix("") for source, _ in rows)
+        names = ["__".join(source.parts) for source in sources]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise DataError(
-            f"{path} lists {listed(twice)} more than once in split {split!r}: a source, told by "
+            f"{path} lists {named(twice)} more than once in split {split!r}: a source, told by "
             "its path without the extension, may stand in one row only"
         )
-    return [
-        Pair(name, pair.source, pair.target, instance=pair.instance)
-        for name, (_, pair) in zip(names, rows, strict=True)
-    ]
+    return [replace(pair, name=name) for name, (_, pair) in zip(names, rows, strict=True)]
 
 
 def _is_manifest(path: Path) -> bool:
     try:
-        return set(_REQUIRED) <= set(_columns(path))
+        return set(_REQUIRED) <= set(_table(path)[0])
     except DataError:  # some other table, in some other encoding
         return False
 
 
-def _columns(path: Path) -> list[str]:
-    with _reading(path) as file:
-        return [cell.strip() for cell in next(csv.reader(file), [])]
-
-
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Return (line number, cells) of every row that is not empty."""
-    rows = []
-    with _reading(path) as file:
-        reader = csv.DictReader(file, fieldnames=_columns(path))
-        next(reader, None)  # the header
+def _table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Return the columns and (line number, cells) of every row that is not empty."""
+    try:
+        lines = read_text(path, error=DataError).splitlines()
+        start = lines[0] if lines else ""
+        delimiter = max(",;\t", key=start.count)
+        reader = csv.reader(lines, delimiter=delimiter)
+        columns = [cell.strip().lower() for cell in next(reader, [])]
+        rows = []
         for row in reader:
-            cells = {key: (row.get(key) or "").strip() for key in (*_REQUIRED, "instance")}
+            cells = dict.fromkeys(_COLUMNS, "")
+            cells |= {key: cell.strip() for key, cell in zip(columns, row, strict=False)}
             if any(cells.values()):
                 rows.append((reader.line_num, cells))
-    return rows
-
-
-@contextlib.contextmanager
-def _reading(path: Path) -> Iterator[TextIO]:
-    try:
-        # utf-8-sig: spreadsheets put a byte order mark before the first column's name.
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            yield file
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as CSV ({error}): save it as UTF-8") from None
+    return columns, rows

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import torch
+
 from limner.data.dataset import PairedDataset, read_pair
 from limner.data.decode import Header, probe
 from limner.data.labelmaps import LabelMaps
@@ -18,6 +20,7 @@ from limner.data.pixels import (
     channel_problem,
     checked_interpolation,
     checked_mode,
+    is_convertible,
     looks_like_labels,
 )
 from limner.errors import DataError
@@ -133,9 +136,16 @@ def scan(pairs: Sequence[Pair], *, threads: int = 4) -> list[tuple[Header, Heade
         apart = [pair.target for pair in pairs if pair.source_half is None]
         targets = iter(list(pool.map(probe, apart)))
     _raise_first(
-        odd_width(pair.source, found.width, found.height)
-        for pair, found in zip(pairs, sources, strict=True)
-        if pair.source_half is not None and found.width % 2
+        f"{pair.source} is {_size(read)}, no wider than high: an image of this folder holds source "
+        "and target side by side; put the partners in two folders (train/source, train/target), "
+        "or list the image in a manifest with its side, if its halves are meant"
+        for pair, read in zip(pairs, sources, strict=True)
+        if pair.source_half is not None and not pair.declared and read.width <= read.height
+    )
+    _raise_first(
+        odd_width(pair.source, read.width, read.height)
+        for pair, read in zip(pairs, sources, strict=True)
+        if pair.source_half is not None and read.width % 2
     )
     fields = []
     for pair, source in zip(pairs, sources, strict=True):
@@ -166,11 +176,18 @@ def validate(
     width x height, as image viewers give them.
     """
     both = list(zip(pairs, fields, strict=True))
+    cure = _channels_cure(fields, channels, convert=convert)
     _raise_first(
-        channel_problem(header.channels, wanted, convert=convert, path=path)
+        channel_problem(read.channels, wanted, convert=convert, path=path, cure=cure)
         for pair, headers in both
-        for header, wanted, path in zip(headers, channels, (pair.source, pair.target), strict=True)
+        for read, wanted, path in zip(headers, channels, (pair.source, pair.target), strict=True)
         if wanted is not None
+    )
+    _raise_first(
+        f"{path} holds samples of type {read.dtype}: save it with 8 or 16 bit unsigned samples"
+        for pair, headers in both
+        for read, wanted, path in zip(headers, channels, (pair.source, pair.target), strict=True)
+        if wanted is not None and read.dtype not in (torch.uint8, torch.uint16)
     )
     _raise_first(
         f"{pair.source} is {_size(source)} and its target {pair.target} is {_size(target)}: the "
@@ -196,12 +213,43 @@ def validate(
         )
 
 
+def _channels_cure(
+    fields: Sequence[tuple[Header, Header]], channels: tuple[int | None, int], *, convert: bool
+) -> str:
+    """Return what helps the whole data set, so that following it leads to no second complaint."""
+    counts = [sorted({headers[side].channels for headers in fields}) for side in (0, 1)]
+    convertible = all(
+        is_convertible(count, wanted)
+        for side, wanted in zip(counts, channels, strict=True)
+        if wanted is not None
+        for count in side
+        if count != wanted
+    )
+    advice = []
+    mixed = [
+        f"the {role}s have {' and '.join(map(str, side))} channels"
+        for role, side, wanted in zip(("source", "target"), counts, channels, strict=True)
+        if wanted is not None and len(side) > 1
+    ]
+    if not mixed:
+        first, second = (
+            side[0] if wanted is not None else (channels[1] if len(counts[1]) > 1 else counts[1][0])
+            for side, wanted in zip(counts, channels, strict=True)
+        )
+        advice.append(f"set data.channels={first if first == second else [first, second]}")
+    if convertible and not convert:
+        advice.append("data.convert=true to convert images" if advice else "set data.convert=true")
+    elif mixed:
+        advice.append("save them anew with the same channels each")
+    return ", or ".join(advice) + (f" ({' and '.join(mixed)})" if mixed else "")
+
+
 def _size(header: Header) -> str:
     return f"{header.width}x{header.height}"
 
 
 def _raise_first(problems: Iterable[str | None]) -> None:
-    found = [problem for problem in problems if problem is not None]
-    if found:
-        more = f" ({len(found) - 1} more like it)" if len(found) > 1 else ""
-        raise DataError(found[0] + more)
+    sentences = [problem for problem in problems if problem is not None]
+    if sentences:
+        more = f" ({len(sentences) - 1} more like it)" if len(sentences) > 1 else ""
+        raise DataError(sentences[0] + more)

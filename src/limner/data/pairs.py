@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,9 +11,15 @@ from typing import Literal
 
 from limner.data.decode import EXTENSIONS
 from limner.errors import DataError
+from limner.files import listed, listed_tree
 
 Half = Literal["left", "right"]
 _SHOWN = 5  # how many names an error lists
+# What may have been meant as an image, by the ends of names.
+_PICTURES = EXTENSIONS | {
+    ".avif", ".dcm", ".exr", ".gif", ".hdr", ".heic", ".heif", ".j2k", ".jp2", ".jxl", ".mat",
+    ".nii", ".npy", ".npz", ".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".svg", ".tga",
+}  # fmt: skip
 # What the names of Cityscapes' files add to the frame.
 _KIND = re.compile(r"_(leftImg8bit|gt(?:Fine|Coarse)_[A-Za-z]+)$")
 
@@ -23,7 +30,8 @@ class Pair:
 
     `name` is unique in its split. Where both images stand side by side in one file, `source` and
     `target` are that file and `source_half` says which half is the source; else it is None.
-    `instance` is the map of instances, where the layout has one: label maps may use it.
+    `instance` is the map of instances, where the layout has one: label maps may use it. A pair is
+    `declared` where a manifest says so, rather than the form of a folder.
     """
 
     name: str
@@ -31,6 +39,7 @@ class Pair:
     target: Path
     source_half: Half | None = None
     instance: Path | None = None
+    declared: bool = False
 
     @property
     def target_half(self) -> Half | None:
@@ -49,54 +58,99 @@ def natural(name: str) -> tuple[list[str | int], str]:
     return parts, name
 
 
-def images_in(folder: Path) -> list[Path]:
-    """Return the image files right in `folder`, hidden ones left out, in natural order."""
-    found = (
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".") and path.is_file()
-    )
-    return sorted(found, key=lambda path: natural(path.name))
+def images_in(folder: Path, *, below: bool = False) -> list[Path]:
+    """Return the image files right in `folder`, hidden ones left out, in natural order.
 
+    With `below` those of its subfolders, too. This is the one listing of images; what it leaves
+    out is told by `left_out`.
 
-def by_stem(folder: Path) -> dict[str, Path]:
-    """Return the images of `folder` by their stems.
-
-    Raises `DataError` where the folder holds no images, or two with the same stem.
+    Raises:
+        DataError: a link of an image's name leads to nothing.
     """
-    found: dict[str, Path] = {}
-    for path in images_in(folder):
-        if path.stem in found:
+    paths = listed_tree(folder) if below else listed(folder)
+    images = [path for path in paths if path.suffix.lower() in EXTENSIONS and _is_image(path)]
+    return sorted(images, key=lambda path: natural(path.relative_to(folder).as_posix()))
+
+
+def _is_image(path: Path) -> bool:
+    if path.is_symlink() and not path.exists():
+        raise DataError(
+            f"{path} is a link to {path.readlink()}, which is not there: restore that file, or "
+            "remove the link"
+        )
+    return not path.is_dir()
+
+
+def left_out(pairs: Sequence[Pair]) -> str | None:
+    """Return a sentence on files that lie among those of `pairs` and are no part of them."""
+    used = {path for pair in pairs for path in (pair.source, pair.target, pair.instance) if path}
+    others = sorted(
+        path
+        for folder in {path.parent for path in used}
+        for path in listed(folder)
+        if path not in used and path.suffix.lower() in _PICTURES and not path.is_dir()
+    )
+    if not others:
+        return None
+    many = f"{len(others)} file{'' if len(others) == 1 else 's'}"
+    return (
+        f"{many} among the images {'is' if len(others) == 1 else 'are'} left out "
+        f"({named([str(path) for path in others])}): what is read ends in "
+        f"{', '.join(sorted(EXTENSIONS))}"
+    )
+
+
+def stem(path: Path, folder: Path | None = None) -> str:
+    """Return the name by which a file is matched: its stem, in one form of Unicode.
+
+    With `folder` the folders below it are part of the name, joined by "__".
+    """
+    parts = path.relative_to(folder).parent.parts if folder is not None else ()
+    return unicodedata.normalize("NFC", "__".join([*parts, path.stem]))
+
+
+def by_stem(folder: Path, *, below: bool = False) -> dict[str, Path]:
+    """Return the images of `folder` by their names: see `stem`.
+
+    Raises:
+        DataError: the folder holds no images, or two of one name.
+    """
+    names: dict[str, Path] = {}
+    for path in images_in(folder, below=below):
+        other = names.setdefault(stem(path, folder if below else None), path)
+        if other != path:
             raise DataError(
-                f"{folder} holds both {found[path.stem].name} and {path.name}: pairs are matched "
-                "by stem, so rename or remove one"
+                f"{folder} holds both {other.relative_to(folder)} and {path.relative_to(folder)}: "
+                "pairs are matched by stem, so rename or remove one"
             )
-        found[path.stem] = path
-    if not found:
+    if not names:
         known = ", ".join(sorted(EXTENSIONS))
         raise DataError(f"{folder} holds no images: put files there that end in {known}")
-    return found
+    return names
 
 
 def side_by_side(folder: Path) -> list[Pair]:
     """Return one pair for each image of `folder`, the source on the left."""
     return [
-        Pair(name=stem, source=path, target=path, source_half="left")
-        for stem, path in by_stem(folder).items()
+        Pair(name=name, source=path, target=path, source_half="left")
+        for name, path in by_stem(folder).items()
     ]
 
 
 def matched(sources: Path, targets: Path, instances: Path | None = None) -> list[Pair]:
-    """Match the images of two folders by stem (case counts, extensions do not).
+    """Match the images of two folders and their subfolders by name: see `stem`.
 
     `instances` may be a third folder, of the sources' instance maps; it is used where it exists.
 
-    Raises `DataError` that lists what has no partner.
+    Raises:
+        DataError: files have no partner; they are listed, with the cause where it shows.
     """
-    first, second = by_stem(sources), by_stem(targets)
-    third = by_stem(instances) if instances is not None and instances.is_dir() else None
+    first, second = by_stem(sources, below=True), by_stem(targets, below=True)
+    third = None
+    if instances is not None and instances.is_dir():
+        third = by_stem(instances, below=True)
     lone = [
-        f"{listed(names)} in {folder} without a partner in {other}"
+        (names, folder, other)
         for names, folder, other in (
             ([name for name in first if name not in second], sources, targets),
             ([name for name in second if name not in first], targets, sources),
@@ -105,16 +159,30 @@ def matched(sources: Path, targets: Path, instances: Path | None = None) -> list
         if names
     ]
     if lone:
+        sentence = " and ".join(
+            f"{named(names)} in {folder} without a partner in {other}"
+            for names, folder, other in lone
+        )
         raise DataError(
-            f"{' and '.join(lone)}: pairs are matched by stem, so rename or remove these files"
+            f"{sentence}: pairs are matched by stem, so rename or remove these files"
+            + _by_case(lone[0][0], second if lone[0][1] == sources else first)
         )
     return [
-        Pair(name=stem, source=path, target=second[stem], instance=third[stem] if third else None)
-        for stem, path in first.items()
+        Pair(name=name, source=path, target=second[name], instance=third[name] if third else None)
+        for name, path in first.items()
     ]
 
 
-def listed(names: Sequence[str]) -> str:
+def _by_case(names: Sequence[str], others: Iterable[str]) -> str:
+    """Return the remark that names would match but for the case of their letters."""
+    folded = {name.casefold(): name for name in others}
+    for name in names:
+        if (other := folded.get(name.casefold())) is not None:
+            return f" ({name!r} and {other!r} differ in the case of letters, which counts)"
+    return ""
+
+
+def named(names: Sequence[str]) -> str:
     """Return the first few of `names` with their count, for an error."""
     shown = ", ".join(repr(name) for name in names[:_SHOWN])
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
@@ -126,8 +194,8 @@ def in_order(pairs: Iterable[Pair]) -> list[Pair]:
 
 
 def frame(path: Path) -> str:
-    """Return the stem of a file without Cityscapes' suffix: what one scene's files share."""
-    return _KIND.sub("", path.stem)
+    """Return the name of a file without Cityscapes' suffix: what one scene's files share."""
+    return _KIND.sub("", stem(path))
 
 
 def matched_frames(
@@ -148,7 +216,7 @@ def matched_frames(
     for kind, files in kinds.items():
         without = sorted((name for name in frames if name not in files), key=natural)
         if without:
-            lone.append(f"no {kind} for {listed(without)}")
+            lone.append(f"no {kind} for {named(without)}")
     if lone:
         raise DataError(
             f"there is {' and '.join(lone)}: files are matched by name, up to the suffix after "

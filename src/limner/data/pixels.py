@@ -18,30 +18,43 @@ _KNOWN = {1: (1, False), 2: (1, True), 3: (3, False), 4: (3, True)}
 _LUMA = (19595, 38470, 7471)  # ITU-R BT.601's 0.299, 0.587, 0.114 in 65536ths
 
 
-def channel_problem(found: int, channels: int, *, convert: bool, path: Path) -> str | None:
-    """Return why an image with `found` channels cannot be used as one with `channels`, or None."""
+def channel_problem(
+    found: int, channels: int, *, convert: bool, path: Path, cure: str | None = None
+) -> str | None:
+    """Return why an image with `found` channels cannot be used as one with `channels`, or None.
+
+    `cure` replaces the advice of settings, where none can be given or more is known.
+    """
     if found == channels:
         return None
-    convertible = found in _KNOWN and channels in _KNOWN
+    convertible = is_convertible(found, channels)
     if convert and convertible:
         return None
-    cure = f"set data.channels={found}"
-    if convertible:
-        cure += ", or data.convert=true to convert it"
-    elif convert:
-        cure += " (data.convert knows 1, 2, 3 and 4 channels only)"
+    if cure is None:
+        cure = f"set data.channels={found}"
+        if convertible:
+            cure += ", or data.convert=true to convert it"
+        elif convert:
+            cure += " (data.convert knows 1, 2, 3 and 4 channels only)"
     have = f"{found} channel{'' if found == 1 else 's'}"
     return f"{path} has {have} where data.channels asks for {channels}: {cure}"
 
 
-def as_channels(image: Tensor, channels: int, *, convert: bool, path: Path) -> Tensor:
+def is_convertible(found: int, channels: int) -> bool:
+    """Tell whether `as_channels` can make `channels` of `found`."""
+    return found in _KNOWN and channels in _KNOWN
+
+
+def as_channels(
+    image: Tensor, channels: int, *, convert: bool, path: Path, cure: str | None = None
+) -> Tensor:
     """Return a C x H x W uint8 or uint16 image with `channels` channels.
 
     Never silently: without `convert` a different count is a `DataError` that names `path`. With it
     grey becomes RGB by repetition, RGB grey by the luma of ITU-R BT.601 (rounded), alpha is
-    dropped, or added opaque; other counts stay an error.
+    dropped, or added opaque; other counts stay an error, whose sentence ends with `cure`.
     """
-    problem = channel_problem(len(image), channels, convert=convert, path=path)
+    problem = channel_problem(len(image), channels, convert=convert, path=path, cure=cure)
     if problem is not None:
         raise DataError(problem)
     if len(image) == channels:
@@ -60,7 +73,15 @@ def as_channels(image: Tensor, channels: int, *, convert: bool, path: Path) -> T
 
 
 def to_float(image: Tensor) -> Tensor:
-    """Return a uint8 or uint16 image as float32 in [-1, 1], by the full range of its type."""
+    """Return a uint8 or uint16 image as float32 in [-1, 1], by the full range of its type.
+
+    Raises:
+        DataError: samples of another type have no range of their own.
+    """
+    if image.dtype not in (torch.uint8, torch.uint16):
+        raise DataError(
+            f"samples of type {image.dtype} have no range of their own: state one in data.range"
+        )
     return image.to(torch.float32).div_(torch.iinfo(image.dtype).max).mul_(2).sub_(1)
 
 

@@ -81,10 +81,10 @@ def depth_for(size: tuple[int, int]) -> int:
     while depth < DEEPEST and height % 2 ** (depth + 1) == 0 and width % 2 ** (depth + 1) == 0:
         depth += 1
     if depth < 2 or min(size) < 1:
-        near = "x".join(str(max(32, round(side / 32) * 32)) for side in (width, height))
+        near = [max(32, round(side / 32) * 32) for side in size]
         raise DataError(
-            f"no U-Net takes images of {width}x{height}, both sides must be multiples of 4 and "
-            f"better of 32: choose a data.size such as {near}"
+            f"no U-Net takes images of {width}x{height} (width x height), both sides must be "
+            f"multiples of 4 and better of 32: set data.size={near} (height, width)"
         )
     return depth
 
