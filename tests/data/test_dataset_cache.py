@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import logging
 import os
 import time
@@ -14,8 +15,9 @@ import torch
 from PIL import Image
 
 import limner.data.dataset
-from limner.data import find_pairs, make_loader, scan
+from limner.data import content_digests, find_pairs, make_loader, scan
 from limner.data.dataset_cache import DatasetCache, file_bytes
+from limner.errors import DataError
 
 
 @pytest.fixture
@@ -217,3 +219,33 @@ def test_a_folder_that_cannot_be_made_ends_the_caching(
     dataset = open_plainly(side_by_side(2), cache=tmp_path / "file" / "cache")
     assert len(epoch(dataset)) == 2
     assert len(caplog.records) == 1
+
+
+def test_contents_are_told_apart_and_read_again_only_where_a_file_changed(tmp_path, monkeypatch):
+    files = [tmp_path / f"{name}.bin" for name in "abc"]
+    for path in files:
+        path.write_bytes(path.name.encode())
+    first = content_digests(files, memory=tmp_path / "memory")
+    assert first == [hashlib.sha256(path.name.encode()).hexdigest() for path in files]
+    read = []
+    real = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda *a: read.append(a[0].name) or real(*a))
+    assert content_digests(files, memory=tmp_path / "memory") == first
+    assert read == []
+    files[1].write_bytes(b"B.bin")  # the same size
+    os.utime(files[1], ns=(1, 1))
+    again = content_digests(files, memory=tmp_path / "memory")
+    assert [a == b for a, b in zip(first, again, strict=True)] == [True, False, True]
+    assert [Path(name).name for name in read] == ["b.bin"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": []}'])
+def test_a_damaged_memory_is_none(tmp_path, text):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"a")
+    content_digests([path], memory=tmp_path / "memory")
+    (stored,) = (tmp_path / "memory").iterdir()
+    stored.write_text(text)
+    assert content_digests([path], memory=tmp_path / "memory") == content_digests([path])
+    with pytest.raises(DataError, match=r"gone\.bin"):
+        content_digests([tmp_path / "gone.bin"])

@@ -105,7 +105,7 @@ def test_a_description_is_read(tmp_path):
     ("text", "message"),
     [
         ("- a\n", "must hold keys and values"),
-        ("a: [", "not readable as YAML"),
+        ("a: [", r"dataset\.yaml"),
         ("colors: []", "unknown key 'colors': did you mean 'colours'"),
         ("direction: left", "unknown data.direction 'left'"),
         ("classes: sky", "classes must be a list of names"),

@@ -1,7 +1,7 @@
 """Paired images: found by layout, checked, decoded, resized, cached, drawn from and batched."""
 
 from limner.data.dataset import PairedDataset, Residence, Sample, read_pair, residence
-from limner.data.dataset_cache import DatasetCache
+from limner.data.dataset_cache import DatasetCache, content_digests
 from limner.data.decode import EXTENSIONS, Header, decode, header, probe
 from limner.data.description import (
     Description,
@@ -38,7 +38,7 @@ from limner.data.layouts import (
 )
 from limner.data.loader import EpochBatches, batches_per_epoch, collate, make_loader
 from limner.data.opening import decide_interpolation, open_dataset, scan, validate
-from limner.data.pairs import Pair, images_in, natural
+from limner.data.pairs import Pair, images_in, left_out, natural
 from limner.data.pixels import (
     INTERPOLATIONS,
     MODES,
@@ -81,6 +81,7 @@ __all__ = [
     "class_colours",
     "collate",
     "coloured",
+    "content_digests",
     "decide_interpolation",
     "decode",
     "derive_labels",
@@ -93,6 +94,7 @@ __all__ = [
     "known_table",
     "label_maps",
     "label_table",
+    "left_out",
     "looks_like_labels",
     "make_loader",
     "natural",

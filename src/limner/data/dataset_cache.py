@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from limner.files import replacing
+from limner.errors import DataError, LimnerError
+from limner.files import read_json, replacing, write_text
 
 VERSION = 1  # of what the files hold; raise it whenever decoding or resizing changes
 _HEADER = 128  # bytes before the samples in an .npy file of three dimensions
@@ -139,3 +143,81 @@ def file_name(files: Sequence[Path], settings: object) -> str:
 def file_bytes(shape: Sequence[int], *, bits: int) -> int:
     """Return the bytes of the file that holds an image of this shape."""
     return _HEADER + int(np.prod(shape, dtype=np.int64)) * (bits // 8)
+
+
+class FileMemory:
+    """What was found out about files, so that only what is new or changed is looked at again.
+
+    One JSON file in `folder` for each `kind` and set of folders; an entry counts as long as its
+    file has the same path, size and time of change. Without a folder nothing is kept.
+    """
+
+    def __init__(self, folder: Path | None, kind: str, files: Sequence[Path]):
+        self._path: Path | None = None
+        self._known: dict[str, Any] = {}
+        self._used: dict[str, Any] = {}
+        self._changed = False
+        if folder is not None and files:
+            places = sorted({str(path.parent.absolute()) for path in files})
+            name = hashlib.sha256(repr((places, kind)).encode(errors="backslashreplace"))
+            self._path = folder / f"{kind}-{name.hexdigest()[:40]}.json"
+            with contextlib.suppress(OSError, LimnerError):
+                known = read_json(self._path)
+                self._known = known if isinstance(known, dict) else {}
+
+    @staticmethod
+    def _key(path: Path, mark: str) -> str:
+        try:
+            found = path.stat()
+        except OSError:
+            return str(path)  # reading it will say what is wrong
+        return f"{path.absolute()}|{mark}|{found.st_size}|{found.st_mtime_ns}"
+
+    def get(self, path: Path, mark: str = "") -> Any:
+        """Return what is known of a file, or None; `mark` tells several things apart."""
+        key = self._key(path, mark)
+        if key in self._known:
+            self._used[key] = self._known[key]
+        return self._used.get(key)
+
+    def put(self, path: Path, value: Any, mark: str = "") -> None:
+        """Remember a value that JSON can hold."""
+        self._used[self._key(path, mark)] = value
+        self._changed = True
+
+    def save(self) -> None:
+        """Write what was used; entries of files that are gone or changed are left out."""
+        if self._path is not None and self._changed:
+            with contextlib.suppress(OSError):  # what cannot be remembered is looked at again
+                write_text(self._path, json.dumps(self._used))
+
+
+def content_digests(
+    files: Sequence[Path], *, memory: Path | None = None, threads: int = 4
+) -> list[str]:
+    """Return the SHA-256 of each file's bytes; `memory` as `FileMemory` takes it.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    known = FileMemory(memory, "contents", files)
+
+    def digest(path: Path) -> str:
+        stored = known.get(path)
+        if isinstance(stored, str) and len(stored) == 64:
+            return stored
+        try:
+            with path.open("rb") as file:
+                value = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise DataError(
+                f"{path} cannot be read ({error.strerror}): check the path and its permissions"
+            ) from None
+        known.put(path, value)
+        return value
+
+    distinct = list(dict.fromkeys(files))
+    with ThreadPoolExecutor(threads) as pool:
+        digests = dict(zip(distinct, pool.map(digest, distinct), strict=True))
+    known.save()
+    return [digests[path] for path in files]

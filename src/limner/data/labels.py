@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from limner.data.dataset_cache import FileMemory
 from limner.data.decode import decode_ids, header, is_lossy, palette_of, stored_channels
 from limner.data.description import FORMS, Description, Form, label_table, read_description
 from limner.data.labelmaps import (
@@ -29,7 +28,6 @@ from limner.data.labelmaps import (
 from limner.data.layouts import find_pairs, splits
 from limner.data.pairs import Pair
 from limner.errors import DataError
-from limner.files import write_text
 
 _T = TypeVar("_T")
 
@@ -350,8 +348,9 @@ def scan_labels(
     `memory` is a folder where the counts are kept under each file's size and time of change, so
     that only what is new is read again. Raises `DataError` for a file that is no label map.
     """
-    known = _Memory(memory, pairs, coding)
-    unread = [pair for pair in pairs if known.get(pair) is None]
+    known = FileMemory(memory, f"labels-{coding}", [pair.source for pair in pairs])
+    remembered = [_counts(known.get(pair.source, str(pair.source_half))) for pair in pairs]
+    unread = [pair for pair, values in zip(pairs, remembered, strict=True) if values is None]
 
     def count(pair: Pair) -> Values:
         codes = read_codes(pair.source, coding=coding, half=pair.source_half)
@@ -361,12 +360,26 @@ def scan_labels(
         values, numbers = np.unique(codes, return_counts=True)
         return dict(zip(values.tolist(), numbers.tolist(), strict=True))
 
+    fresh: list[Values] = []
     with ThreadPoolExecutor(threads) as pool, _bar(len(unread)) as advance:
         for pair, values in zip(unread, pool.map(count, unread), strict=True):
-            known.put(pair, values)
+            fresh.append(values)
+            if len(values) <= _KEPT:
+                known.put(pair.source, values, str(pair.source_half))
             advance()
     known.save()
-    return [known.counts[known.key(pair)] for pair in pairs]
+    rest = iter(fresh)
+    return [next(rest) if values is None else values for values in remembered]
+
+
+def _counts(stored: Any) -> Values | None:
+    """Return counts as they were stored; None where they are no such thing."""
+    if not isinstance(stored, dict):
+        return None
+    try:
+        return {int(value): int(count) for value, count in stored.items()}
+    except (TypeError, ValueError):
+        return None
 
 
 def check_labels(pairs: Sequence[Pair], maps: LabelMaps, *, memory: Path | None = None) -> None:
@@ -410,50 +423,6 @@ def _check_instances(pairs: Sequence[Pair], *, threads: int = 4) -> None:
 
 def _more(count: int) -> str:
     return f" ({count - 1} more like it)" if count > 1 else ""
-
-
-class _Memory:
-    """Counts by file, kept in one JSON file a set of folders and coding."""
-
-    def __init__(self, folder: Path | None, pairs: Sequence[Pair], coding: str):
-        self.counts: dict[str, Values] = {}
-        self.path = None
-        self._changed = False
-        self._stored: dict[str, dict[str, int]] = {}
-        if folder is not None and pairs:
-            places = sorted({str(pair.source.parent.absolute()) for pair in pairs})
-            name = hashlib.sha256(repr((places, coding)).encode()).hexdigest()[:40]
-            self.path = folder / f"labels-{name}.json"
-            with contextlib.suppress(OSError, ValueError):
-                stored = json.loads(self.path.read_text())
-                self._stored = stored if isinstance(stored, dict) else {}
-
-    @staticmethod
-    def key(pair: Pair) -> str:
-        try:
-            found = pair.source.stat()
-        except OSError:
-            return str(pair.source)  # reading it will say what is wrong
-        return f"{pair.source.absolute()}|{pair.source_half}|{found.st_size}|{found.st_mtime_ns}"
-
-    def get(self, pair: Pair) -> Values | None:
-        key = self.key(pair)
-        stored = self._stored.get(key)
-        if key not in self.counts and isinstance(stored, dict):
-            with contextlib.suppress(ValueError, TypeError):
-                self.counts[key] = {int(value): int(count) for value, count in stored.items()}
-        return self.counts.get(key)
-
-    def put(self, pair: Pair, values: Values) -> None:
-        self.counts[self.key(pair)] = values
-        self._changed = True
-
-    def save(self) -> None:
-        if self.path is None or not self._changed:
-            return
-        kept = {key: values for key, values in self.counts.items() if len(values) <= _KEPT}
-        with contextlib.suppress(OSError):  # what cannot be remembered is read again
-            write_text(self.path, json.dumps(kept))
 
 
 @contextlib.contextmanager

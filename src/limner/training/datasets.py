@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from limner.config import Config, LabelSettings, with_overrides
 from limner.data import (
     Pair,
     PairedDataset,
+    content_digests,
     derive_labels,
+    header,
+    left_out,
     make_loader,
     read_description,
     residence,
@@ -37,6 +41,7 @@ class TrainingData:
     rank: int
     world_size: int
     notes: tuple[str, ...]
+    cache_folder: Path | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -50,14 +55,26 @@ class TrainingData:
         training = self.config.training
         return min(self.steps_per_epoch * training.epochs, training.steps or 2**62)
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> dict[str, Any]:
-        """What tells these training pairs from others: their number, names and file sizes."""
+        """What tells these training pairs from others: their number, names, sizes and contents."""
+        files = [self._files(pair) for pair in self.train.pairs]
         text = "\n".join(
-            " ".join([pair.name, *(str(path.stat().st_size) for path in self._files(pair))])
-            for pair in self.train.pairs
+            " ".join([pair.name, *(str(path.stat().st_size) for path in paths)])
+            for pair, paths in zip(self.train.pairs, files, strict=True)
         )
-        return {"pairs": len(self.train), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+        digests = content_digests(
+            [path for paths in files for path in paths], memory=self.cache_folder
+        )
+        return {
+            "pairs": len(self.train),
+            "sha256": hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest(),
+            "contents": hashlib.sha256("\n".join(digests).encode()).hexdigest(),
+        }
+
+    def same_pairs(self, recorded: Mapping[str, Any]) -> bool:
+        """Tell whether a fingerprint is that of these pairs; earlier ones know no contents."""
+        return all(value == recorded.get(key, value) for key, value in self.fingerprint.items())
 
     def _files(self, pair: Pair) -> list[Path]:
         used = self.train.labels is not None and self.train.labels.instances
@@ -114,6 +131,14 @@ def open_training_data(
             f"{len(train)} training pairs are fewer than one step's {batch}: "
             "lower training.batch_size or training.accumulate, or add pairs"
         )
+    if train.pairs[0].source_half is not None:
+        height, width = header(train.pairs[0].source)[1:]
+        notes.append(
+            f"each image holds source and target side by side: halves of {width // 2}x{height} "
+            f"(width x height) in {train.pairs[0].source.name}"
+        )
+    if (others := left_out(train.pairs)) is not None:
+        notes.append(others)
     for role, before, after in zip(
         ("source", "target"), config.data.interpolation, train.interpolation, strict=True
     ):
@@ -129,7 +154,7 @@ def open_training_data(
     elif config.validation.every is not None:
         notes.append(f"nothing is validated: {root} has no split {wanted!r} (validation.split)")
     samples = validation or open_pairs(config, root, "train", cache_folder=cache, beside=[train])
-    return TrainingData(config, train, samples, validation, rank, world_size, tuple(notes))
+    return TrainingData(config, train, samples, validation, rank, world_size, tuple(notes), cache)
 
 
 def keep_resident(data: TrainingData, device: torch.device) -> str | None:

@@ -80,7 +80,7 @@ def train(
         start_from_run(state)
     else:
         load_checkpoint(state, checkpoint)
-        if state.data != data.fingerprint and "data" not in allow:
+        if not data.same_pairs(state.data) and "data" not in allow:
             raise ConfigError(
                 f"the training pairs are not those that {out} was trained on "
                 f"({state.data['pairs']} then, {data.fingerprint['pairs']} now, or other files): "
