@@ -192,6 +192,15 @@ class FileMemory:
                 write_text(self._path, json.dumps(self._used))
 
 
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def content_digests(
     files: Sequence[Path], *, memory: Path | None = None, threads: int = 4
 ) -> list[str]:
@@ -207,8 +216,7 @@ def content_digests(
         if isinstance(stored, str) and len(stored) == 64:
             return stored
         try:
-            with path.open("rb") as file:
-                value = hashlib.file_digest(file, "sha256").hexdigest()
+            value = file_digest(path)
         except OSError as error:
             raise DataError(
                 f"{path} cannot be read ({error.strerror}): check the path and its permissions"
