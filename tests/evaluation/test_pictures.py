@@ -43,7 +43,7 @@ def test_pictures_that_cannot_be_measured_are_named(
     with pytest.raises(DataError, match="real image b has 3 channels and fake image b 5"):
         compare(torch.zeros(5, 32, 40, dtype=torch.uint8), metrics=["l1"])
     for metric in ("lpips", "fd-vgg16"):
-        with pytest.raises(DataError, match="fake image b has 5 channels: lpips, dists and all"):
+        with pytest.raises(DataError, match="fake image b has 5 channels"):
             compare(torch.zeros(5, 32, 40, dtype=torch.uint8), metrics=[metric])
 
 

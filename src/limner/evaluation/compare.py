@@ -58,8 +58,9 @@ class Contrast:
     """Runs against each other by their results.
 
     `tests`: for each metric with a value an image and each two runs. `method` says how. `best`:
-    the best run by each metric, `clear` where every other one is told from it. `differ`: for each
-    such metric the images on which the runs lie furthest apart. `notes`: what to bear in mind.
+    the best run by each metric, `clear` where every other one differs by more than chance.
+    `differ`: for each such metric the images on which the runs lie furthest apart. `notes`: what to
+    bear in mind.
     """
 
     images: int
@@ -204,13 +205,14 @@ def _notes(results: Results, count: int) -> list[str]:
     prepared = [one.provenance.get("preparation", {}) for one in results.values()]
     changed = [key for key in keys if any(one.get(key) != prepared[0].get(key) for one in prepared)]
     if changed:
-        told = "; ".join(
+        differing = "; ".join(
             f"{label}: {', '.join(f'{key} {one.get(key)}' for key in changed)}"
             for label, one in zip(results, prepared, strict=True)
         )
         notes.append(
-            f"The runs prepare their pictures differently ({told}), so each was measured against "
-            "targets of its own; the figures compare the runs as they are, not their networks."
+            f"The runs prepare their pictures differently ({differing}), so each was measured "
+            "against targets of its own; the figures compare the runs as they are, not their "
+            "networks."
         )
     if count < 20:
         notes.append(
@@ -253,9 +255,9 @@ def compare_runs(
         configs[label] = read_config(run / "config.yaml")
     directions = {label: config.data.direction or "AtoB" for label, config in configs.items()}
     if len(set(directions.values())) > 1:
-        told = ", ".join(f"{label} {way}" for label, way in directions.items())
+        ways = ", ".join(f"{label} {way}" for label, way in directions.items())
         raise ConfigError(
-            f"these runs translate in opposite directions ({told}): compare those of one direction"
+            f"these runs translate in opposite directions ({ways}): compare those of one direction"
         )
     results = {
         label: evaluate(

@@ -28,7 +28,10 @@ class Pictures:
     """uint8 C x H x W images of any sequence, checked and made measurable one at a time.
 
     16-bit images are scaled to 8 bits (divided by 257, rounded); what was done is counted in `done`
-    by sentence. Raises `DataError`, naming the picture, for anything that is not such an image.
+    by sentence.
+
+    Raises:
+        DataError: something is not such an image.
     """
 
     def __init__(self, images: Images, names: Sequence[str]) -> None:
@@ -63,11 +66,11 @@ class Pictures:
         self._done.setdefault(what, set()).add(index)
 
     def seen(self) -> tuple[dict[int, str], dict[str, set[int]]]:
-        """Return what reading has found so far, for `remember` in another process or run."""
+        """Return what reading has shown so far, for `remember` in another process or run."""
         return dict(self._sizes), {what: set(indices) for what, indices in self._done.items()}
 
     def remember(self, seen: tuple[dict[int, str], dict[str, set[int]]]) -> None:
-        """Take over what was found where the pictures were read."""
+        """Take over what reading showed where the pictures were read."""
         self._sizes |= seen[0]
         for what, indices in seen[1].items():
             self._done.setdefault(what, set()).update(indices)
@@ -170,8 +173,8 @@ class Files:
 def listed(folder: Path) -> list[Path]:
     """Return the image files in `folder`, sorted: those right in it, or those of its folders.
 
-    Raises `DataError` where there are none, and where there are both: nobody could tell which are
-    meant.
+    Raises:
+        DataError: there are none, and where there are both: nobody could tell which are meant.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder: give a folder of images")
@@ -200,8 +203,9 @@ def name_in(folder: Path, path: Path) -> str:
 def matched(real: Path, fake: Path) -> list[tuple[Path, Path]]:
     """Return the images of two folders paired by name, sorted by it.
 
-    Raises `DataError` that lists what has no partner, or names a pair of two sizes; for that only
-    the files' headers are read.
+    Raises:
+        DataError: some have no partner, or two are of different sizes; for that only the
+            files' headers are read.
     """
     left, right = _by_name(real), _by_name(fake)
     lonely = [

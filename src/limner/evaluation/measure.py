@@ -269,8 +269,10 @@ def compare_pairs(
 
     On the CPU `CHUNK` pairs are compared at a time whatever `batch_size` is, each chunk by one
     thread, so the values do not depend on either (see `extraction`). `advance` is called with the
-    number of pairs done since. Raises `DataError` for pairs of different size and for pictures too
-    small for a metric.
+    number of pairs done since.
+
+    Raises:
+        DataError: a pair's sizes differ, or a picture is too small for a metric.
     """
     values: dict[str, list[float]] = {name: [] for name in functions}
     if not functions:

@@ -52,18 +52,18 @@ class Evaluation:
         return {**asdict(self), "scores": self.scores.to_json()}
 
     @classmethod
-    def from_json(cls, found: Any) -> Evaluation:
+    def from_json(cls, content: Any) -> Evaluation:
         """Return the evaluation that `to_json` gave; `DataError` where it is damaged."""
-        if not isinstance(found, dict) or found.keys() != {one.name for one in fields(cls)}:
+        if not isinstance(content, dict) or content.keys() != {one.name for one in fields(cls)}:
             raise DataError(f"this is no {RESULTS} of an evaluation: evaluate again")
-        basis = found["provenance"]
+        basis = content["provenance"]
         try:
             form = (basis["asked"]["metrics"], list), (basis["metric_weights"], dict)
         except (KeyError, TypeError) as error:
             raise DataError(f"this {RESULTS} lacks what it rests on: evaluate again") from error
-        if not all(isinstance(part, kind) for part, kind in (*form, (found["names"], list))):
+        if not all(isinstance(part, kind) for part, kind in (*form, (content["names"], list))):
             raise DataError(f"this {RESULTS} is damaged: evaluate again")
-        return cls(**{**found, "scores": Scores.from_json(found["scores"])})
+        return cls(**{**content, "scores": Scores.from_json(content["scores"])})
 
     @property
     def metrics(self) -> list[str]:
@@ -140,15 +140,15 @@ def earlier(folder: Path, wanted: dict[str, Any]) -> Evaluation | None:
     Less the metrics that it has beyond those, its provenance must be equal in every part, and the
     pictures must be the very ones measured.
     """
-    found = read_evaluation(folder)
-    if found is None or found.pictures != pictures_digest(folder):
+    there = read_evaluation(folder)
+    if there is None or there.pictures != pictures_digest(folder):
         return None
     metrics = wanted["asked"]["metrics"]
     try:
-        found = found.only(metrics)
+        there = there.only(metrics)
     except (KeyError, TypeError, AttributeError):
         return None
-    return found if found.provenance == json.loads(json.dumps(wanted)) else None
+    return there if there.provenance == json.loads(json.dumps(wanted)) else None
 
 
 def provenance_of(

@@ -48,11 +48,13 @@ def extract(
     `batch_size` is what a GPU sees at once; the CPU takes `CHUNK` images whatever it says.
     `processes` decode and compute beside each other, each on one thread; with
     more than 1, `images` and extractors must be picklable, scripts need the usual
-    `if __name__ == "__main__"`, and each process takes some seconds to start. `advance` is told of
-    every so many images done. The extractors must be on `device`.
+    `if __name__ == "__main__"`, and each process takes some seconds to start. `advance` is
+    called with the number of images done since. The extractors must be on `device`.
 
-    Raises `ConfigError` for numbers below 1 and for several processes on another device than the
-    CPU, `DataError` for images that cannot be measured.
+    Raises:
+        ConfigError: a number is below 1, or several processes are to serve another device than
+            the CPU.
+        DataError: images that cannot be measured.
     """
     if batch_size < 1 or processes < 1:
         wrong = ("batch_size", batch_size) if batch_size < 1 else ("processes", processes)
@@ -86,8 +88,7 @@ def extract(
 class FeatureWork:
     """How features come about, the same for both sets.
 
-    `shas` are the SHA-256 of the weights by name; `advance` is told of images done. The rest is as
-    in `extract`.
+    `shas` are the SHA-256 of the weights by name. The rest is as in `extract`.
     """
 
     extractors: Mapping[str, Extractor]

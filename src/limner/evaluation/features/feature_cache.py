@@ -76,7 +76,7 @@ def key(content: str, *, settings: Mapping[str, object]) -> str:
 
 
 def kept(name: str, *, folder: Path | None = None) -> tuple[Tensor, Seen] | None:
-    """Return the features kept under `name` and what reading had found; None where there are none.
+    """Return the features kept under `name` and what reading the images had shown, or None.
 
     A damaged file, be it by one bit, counts as none.
     """

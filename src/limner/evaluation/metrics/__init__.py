@@ -270,14 +270,14 @@ class Scores:
         return {**asdict(self), "names": list(self.names)}
 
     @classmethod
-    def from_json(cls, found: Any) -> Scores:
+    def from_json(cls, content: Any) -> Scores:
         """Return the scores that `to_json` gave; `DataError` where they are damaged."""
         try:
             return cls(
-                values=dict(found["values"]),
-                per_image={name: list(each) for name, each in found["per_image"].items()},
-                details={name: dict(one) for name, one in found["details"].items()},
-                names=tuple(str(name) for name in found["names"]),
+                values=dict(content["values"]),
+                per_image={name: list(each) for name, each in content["per_image"].items()},
+                details={name: dict(one) for name, one in content["details"].items()},
+                names=tuple(str(name) for name in content["names"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"the scores lack their form ({error}): measure again") from error

@@ -64,7 +64,10 @@ def frechet_between(real: Gaussian, fake: Gaussian) -> float:
 def frechet(real: Features, fake: Features) -> float:
     """Return the Fréchet distance of the Gaussians fitted to two feature sets, N x D and M x D.
 
-    Exact for any N and M from 2 on (see `frechet_between`). Raises `DataError`.
+    Exact for any N and M from 2 on (see `frechet_between`).
+
+    Raises:
+        DataError: as `matrix` does.
     """
     return frechet_between(gaussian(real, what="real"), gaussian(fake, what="fake"))
 
@@ -86,11 +89,14 @@ def infinity_sizes(real: int, fake: int, *, points: int = 15) -> list[int]:
 def frechet_infinity(real: Features, fake: Features, *, seed: int, points: int = 15) -> float:
     """Return the Fréchet distance extrapolated to endless sets.
 
-    Chong and Forsyth 2020 (arXiv:1911.07023), section 4: the distance's bias is about
-    proportional to 1 / N, so the distances of random subsets of `infinity_sizes` images are fitted
-    by a line in 1 / N, and its value at 0 is returned. Here subsets are drawn from both sets, not
-    from the fakes alone, since the real set is small too. The line may end below zero where the
-    true distance is near it. Raises `DataError` for fewer than 4 images.
+    Chong and Forsyth 2020 (arXiv:1911.07023), section 4: the distance's bias is about proportional
+    to 1 / N, so the distances of random subsets of `infinity_sizes` images are fitted by a line in
+    1 / N, and its value at 0 is returned. Here subsets are drawn from both sets, not from the fakes
+    alone, since the real set is small too. The line may end below zero where the true distance is
+    near it.
+
+    Raises:
+        DataError: fewer than 4 images.
     """
     x, y = matrix(real, "real"), matrix(fake, "fake")
     if min(len(x), len(y)) < INFINITY_FEWEST:
@@ -127,12 +133,15 @@ def kid(
 ) -> tuple[float, float]:
     """Return the mean and standard deviation over subsets of the kernel distance.
 
-    Bińkowski et al. 2018 (arXiv:1801.01401): squared maximum mean discrepancy with the kernel
-    (x.y / D + 1)^3, the unbiased estimator that leaves out the diagonals of the two kernels
-    within a set and keeps the whole one between sets. Subsets of `kid_subset_size(...)` images are
-    drawn without replacement; the deviation is the population's (over `subsets`, not minus one).
-    Estimator, draws and the default seed are torch-fidelity's, so where a set has no fewer images
-    than `subset_size` the figures are its figures. Raises `DataError`.
+    Bińkowski et al. 2018 (arXiv:1801.01401): squared maximum mean discrepancy with the kernel (x.y
+    / D + 1)^3, the unbiased estimator that leaves out the diagonals of the two kernels within a set
+    and keeps the whole one between sets. Subsets of `kid_subset_size(...)` images are drawn without
+    replacement; the deviation is the population's (over `subsets`, not minus one). Estimator, draws
+    and the default seed are torch-fidelity's, so where a set has no fewer images than `subset_size`
+    the figures are its figures.
+
+    Raises:
+        DataError: as `matrix` does.
     """
     x, y = matrices(real, fake)
     size = kid_subset_size(len(x), len(y), subset_size)
@@ -246,8 +255,10 @@ class Balls(NamedTuple):
 def balls(real: Features, fake: Features, *, ks: Sequence[int]) -> dict[int, Balls]:
     """Return for each of `ks` who lies in whose k-nearest-neighbour balls, of N x D and M x D.
 
-    The distances, nearly all of the work, are computed once for all of `ks`. Raises `DataError`
-    where a set has no more than the largest of `ks` images.
+    The distances, nearly all of the work, are computed once for all of `ks`.
+
+    Raises:
+        DataError: a set has no more than the largest of `ks` images.
     """
     x, y = matrices(real, fake)
     real_radii, fake_radii = _radii(x, ks, "real"), _radii(y, ks, "fake")

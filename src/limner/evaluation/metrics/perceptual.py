@@ -73,7 +73,8 @@ class LPIPS(nn.Module):
     def forward(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return N distances of two N x 3 x H x W batches in [-1, 1]; differentiable.
 
-        Raises `DataError` for images too small for the backbone (31 pixels alex, 16 vgg).
+        Raises:
+            DataError: images too small for the backbone (31 pixels alex, 16 vgg).
         """
         height, width = real.shape[-2:]
         least = self.net.minimum_size
@@ -142,7 +143,8 @@ class DISTS(nn.Module):
     def forward(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return N distances (0: alike) of two N x 3 x H x W batches in [0, 1]; differentiable.
 
-        Raises `DataError` for images below 16 pixels.
+        Raises:
+            DataError: images below 16 pixels.
         """
         height, width = real.shape[-2:]
         if min(height, width) < self.net.minimum_size:

@@ -54,10 +54,13 @@ def count_capped(values: Sequence[float]) -> dict[str, float]:
 def ssim(real: Tensor, fake: Tensor) -> Tensor:
     """Return the structural similarity, the mean over channels and inner pixels.
 
-    Wang et al. 2004 (doi:10.1109/TIP.2003.819861), equation 13 with K1 = 0.01, K2 = 0.03 and an
-    11 x 11 Gaussian window of deviation 1.5, only where the whole window lies inside: the figures
-    of scikit-image with `gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
-    data_range=255`. Raises `DataError` for images smaller than the window.
+    Wang et al. 2004 (doi:10.1109/TIP.2003.819861), equation 13 with K1 = 0.01, K2 = 0.03 and an 11
+    x 11 Gaussian window of deviation 1.5, only where the whole window lies inside: the figures of
+    scikit-image with `gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
+    data_range=255`.
+
+    Raises:
+        DataError: images smaller than the window.
     """
     height, width = real.shape[-2:]
     if min(height, width) < SSIM_SMALLEST:
@@ -73,11 +76,14 @@ def ms_ssim(real: Tensor, fake: Tensor) -> Tensor:
     """Return the multi-scale structural similarity.
 
     Wang et al. 2003 (doi:10.1109/ACSSC.2003.1292216), equation 7 with the five weights of its
-    section 4: contrast and structure at full size and at 1/2, 1/4 and 1/8 (means over 2 x 2
-    pixels, an odd last one left out), the whole similarity at 1/16; each the mean over pixels whose
-    window lies inside, negative ones taken as 0, multiplied for each channel and averaged over
-    channels: pytorch-msssim's figures where sides are multiples of 16. Raises `DataError` below
-    176 pixels, where the window no longer fits into the smallest scale.
+    section 4: contrast and structure at full size and at 1/2, 1/4 and 1/8 (means over 2 x 2 pixels,
+    an odd last one left out), the whole similarity at 1/16; each the mean over pixels whose window
+    lies inside, negative ones taken as 0, multiplied for each channel and averaged over channels:
+    pytorch-msssim's figures where sides are multiples of 16.
+
+    Raises:
+        DataError: a side is below 176 pixels, so that the window does not fit into the smallest
+            scale.
     """
     height, width = real.shape[-2:]
     if min(height, width) < MS_SSIM_SMALLEST:

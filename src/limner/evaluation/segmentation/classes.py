@@ -182,10 +182,12 @@ SHIPPED: dict[str, ClassMap] = {
 def load_class_map(where: str) -> ClassMap:
     """Return the class map of a name in `SHIPPED` or of a YAML or JSON file.
 
-    A file has `classes` (a list of names), `labels` (label id: class), and `outputs` (output of
-    the segmenter: class), the last two left out where labels or outputs are numbered as the
-    classes. A class is a name or a number; null means void in `labels`, none of the classes in
-    `outputs`. Raises `ConfigError` that names the file and the entry.
+    A file has `classes` (a list of names), `labels` (label id: class), and `outputs` (output of the
+    segmenter: class), the last two left out where labels or outputs are numbered as the classes. A
+    class is a name or a number; null means void in `labels`, none of the classes in `outputs`.
+
+    Raises:
+        ConfigError: the file is no class map; the message names the entry.
     """
     if where in SHIPPED:
         return SHIPPED[where]

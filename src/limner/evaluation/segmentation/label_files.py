@@ -42,8 +42,9 @@ class Scene:
 def read_ids(path: Path) -> Tensor:
     """Return the label map in `path` as int64 H x W, read as training reads label maps of ids.
 
-    Raises `DataError` for a JPEG (whose values are not those that were saved) and for a picture
-    in colours.
+    Raises:
+        DataError: it is a JPEG (whose values are not those that were saved), or a picture in
+            colours.
     """
     if path.suffix.lower() in (".jpg", ".jpeg"):
         raise DataError(f"{path} is a JPEG, which does not keep class ids: give label maps as PNG")
@@ -73,9 +74,11 @@ def label_files(labels: Labels) -> Sequence[Path]:
 def scenes(real: Path, fake: Path, labels: Labels) -> list[Scene]:
     """Return the scenes of two folders and label maps, in the order of the pictures' stems.
 
-    Photos, pictures and label maps are matched by stem; `_leftImg8bit`, `_gtFine_labelIds` and
-    the like at its end do not count. Label maps may be more than pictures. Raises `DataError` that
-    lists what has no partner.
+    Photos, pictures and label maps are matched by stem; `_leftImg8bit`, `_gtFine_labelIds` and the
+    like at its end do not count. Label maps may be more than pictures.
+
+    Raises:
+        DataError: something has no partner; the message lists it.
     """
     sets = [_by_name(files) for files in (listed(real), listed(fake), label_files(labels))]
     missing = [
@@ -101,7 +104,8 @@ def scenes(real: Path, fake: Path, labels: Labels) -> list[Scene]:
 def scenes_in_memory(names: Sequence[str], labels: Labels) -> list[Scene]:
     """Return the scenes of pictures and photos of these names, in their order.
 
-    Raises `DataError` where one has no label map.
+    Raises:
+        DataError: one has no label map.
     """
     by_name = _by_name(label_files(labels))
     scenes_of_names = []
@@ -153,7 +157,9 @@ def own_labels(config: Config, data: Path, split: str) -> tuple[Path, ...]:
     They are the pairs' sources where the run takes label maps, or where the folder's name says
     that they are: `test/label`, `test_label`, `gtFine/test`, `annotations/validation`.
 
-    Raises `ConfigError` where there are none, `DataError` for a split that cannot be read.
+    Raises:
+        ConfigError: there are none.
+        DataError: a split that cannot be read.
     """
     pairs = find_pairs(data, split, direction=config.data.direction)
     apart = all(pair.source_half is None for pair in pairs)
@@ -175,7 +181,10 @@ def own_class_map(config: Config, data: Path, split: str) -> str:
     """Return the name of the shipped class map of a data set with `own_labels`.
 
     It is that of the known table of label maps that the run was trained with, or that dataset.yaml
-    or the files' names and values tell. Raises `ConfigError` where none does.
+    or the files' names and values tell.
+
+    Raises:
+        ConfigError: none does.
     """
     labels = config.data.labels
     table = labels.table if labels is not None else None

@@ -78,7 +78,8 @@ def spectrum_slope(grey: Tensor) -> float:
     line through (log f, log (power + ROUNDING)) of the rings: 0 for white noise, about -2 for
     photos, lower for blurred ones. Sides shorter than 64 begin at two cycles a side.
 
-    Raises `DataError` where a side is shorter than `SMALLEST`.
+    Raises:
+        DataError: a side is shorter than `SMALLEST`.
     """
     height, width = grey.shape
     if min(height, width) < SMALLEST:
@@ -181,7 +182,7 @@ def warning(
     fake: Look,
     values: Mapping[str, Any],
 ) -> str:
-    """Return the warning that a set of pictures deserves, or nothing.
+    """Return the warning that a set of pictures deserves, or an empty text.
 
     It is deserved where the pixel accuracy has gone a good part of the way (`TAKEN`) from that of
     `one_class` everywhere to that of the real photos, while the pictures' look is far from theirs

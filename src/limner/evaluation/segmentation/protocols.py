@@ -89,8 +89,11 @@ def imresize(data: np.ndarray, size: Size) -> np.ndarray:
     """Return H x W or H x W x 3 data resized to `size` as uint8, as SciPy's `imresize` did.
 
     `scipy.misc.imresize(data, (height, width))` of SciPy up to 1.2 with its default arguments:
-    `bytescale`, then Pillow's bilinear resize, which averages over the area when it makes a
-    picture smaller. Raises `DataError` for other shapes and for values that are not finite.
+    `bytescale`, then Pillow's bilinear resize, which averages over the area when it makes a picture
+    smaller.
+
+    Raises:
+        DataError: the shape is another, or a value is not finite.
     """
     if data.ndim != 2 and (data.ndim != 3 or data.shape[2] != 3):
         raise DataError(f"imresize takes H x W or H x W x 3 values, not {data.shape}")

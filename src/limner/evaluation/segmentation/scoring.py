@@ -76,7 +76,7 @@ class Side:
     matrices: list[Tensor] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
     sizes: Counter[str] = field(default_factory=Counter)
-    given: Counter[str] = field(default_factory=Counter)
+    segmented: Counter[str] = field(default_factory=Counter)
 
     def to_json(self, *, seed: int) -> dict[str, Any]:
         """Return figures, intervals, the matrix, the look and the sizes as plain numbers."""
@@ -88,7 +88,7 @@ class Side:
             "pixel_accuracy_per_image": [class_scores(one).pixel_accuracy for one in stack],
             **mean_look(self.looks).to_json(),
             "picture_sizes": dict(self.sizes.most_common()),
-            "segmented_sizes": dict(self.given.most_common()),
+            "segmented_sizes": dict(self.segmented.most_common()),
         }
 
 
@@ -112,7 +112,9 @@ def segmentation(
     is that at which pictures are segmented. Label ids in `void` are left out. `protocol_name` is
     one of `PROTOCOLS`.
 
-    Raises `ConfigError` and `WeightsError`, before any picture is read.
+    Raises:
+        ConfigError: something is not as said above; before any picture is read.
+        WeightsError: the segmenter cannot be loaded.
     """
     chosen = protocol(protocol_name)
     if size is not None and min(size) < 1:
@@ -147,9 +149,10 @@ def check_alignment(mode: str) -> None:
 
 
 def check_labels(task: Segmentation, names: Sequence[str]) -> None:
-    """Refuse label maps that cannot be scored before the pictures of these names are made.
+    """Refuse label maps that cannot be scored before the pictures of these names are translated.
 
-    Raises `DataError` where one is missing, unreadable or holds an id that the class map lacks.
+    Raises:
+        DataError: one is missing, unreadable or holds an id that the class map lacks.
     """
     for scene in scenes_in_memory(names, task.labels):
         ids = read_ids(scene.label)
@@ -174,8 +177,11 @@ def score_folders(
 ) -> Segmented:
     """Segment the pictures in `fake` and the photos in `real`, and compare with the label maps.
 
-    One picture at a time, so the figures depend on no batch size. Raises `DataError` for what has
-    no partner and for label maps that cannot be read or hold unknown ids.
+    One picture at a time, so the figures depend on no batch size.
+
+    Raises:
+        DataError: something has no partner, or a label map cannot be read or holds unknown
+            ids.
     """
     matched = scenes(real, fake, task.labels)
     return score_pictures(
@@ -216,18 +222,18 @@ def score_pictures(
         generated = (shown["fake"].shape[1], shown["fake"].shape[2])
         for kind, side in sides.items():
             picture = shown[kind]
-            given = task.protocol.prepare(
+            prepared = task.protocol.prepare(
                 picture, label=label_size, generated=generated, size=task.size
             )
             side.sizes[_text(picture.shape[1:])] += 1
-            side.given[_text(given.shape[1:])] += 1
+            side.segmented[_text(prepared.shape[1:])] += 1
             # Spectra are compared at one size, that of the generated picture.
             side.looks.append(look(resized(picture, generated)))
             if kind == "fake" and same and same[index]:
                 side.matrices.append(sides["real"].matrices[-1])
                 continue
             name = pictures[kind].names[index]
-            channels, count = predict(task.segmenter, given, size=label_size, name=name)
+            channels, count = predict(task.segmenter, prepared, size=label_size, name=name)
             mapped = mapped or identity(count, void=task.void)
             side.matrices.append(
                 confusion(
@@ -323,8 +329,8 @@ def _look(side: dict[str, Any]) -> Look:
 def _looks(real: dict[str, Any], fake: dict[str, Any]) -> str:
     """Return the look of the pictures beside that of the photos, for the report's table."""
     names = ("spectrum_slope", "sharpness", "colourfulness")
-    told = (f"{k.replace('_', ' ')} {fake[k]:.2f} (real photos {real[k]:.2f})" for k in names)
-    return ", ".join(told)
+    looks = (f"{k.replace('_', ' ')} {fake[k]:.2f} (real photos {real[k]:.2f})" for k in names)
+    return ", ".join(looks)
 
 
 def _notes(segmented: Segmented, real: dict[str, Any], fake: dict[str, Any]) -> list[str]:

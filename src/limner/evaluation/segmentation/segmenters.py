@@ -62,8 +62,9 @@ def load_segmenter(
     only with `trust_torchscript`. A folder with a config.json, or ORGANISATION/NAME where there is
     no such path, is a Hugging Face model; only safetensors weights and no code are taken from it.
 
-    Raises `ConfigError` for what is none of these or needs an extra that is not installed, and
-    `WeightsError` for a file that cannot be used.
+    Raises:
+        ConfigError: it is none of these, or needs an extra that is not installed.
+        WeightsError: a file that cannot be used.
     """
     path = Path(where)
     suffix = path.suffix.lower()
@@ -114,7 +115,7 @@ def onnx_segmenter(path: Path) -> Segmenter:
         raise WeightsError(f"{path} cannot be read as ONNX: {_first_line(error)}") from error
     inputs, outputs = session.get_inputs(), session.get_outputs()
     shape = inputs[0].shape if inputs else []
-    # A side or a number that is free is a name, or nothing, in place of a whole number.
+    # A side or a number that is free is a name, or None, in place of a whole number.
     wrong = [n for n, wanted in zip(shape, (1, 3), strict=False) if type(n) is int and n != wanted]
     if len(inputs) != 1 or len(shape) != 4 or wrong:
         raise WeightsError(
@@ -222,8 +223,9 @@ def predict(segmenter: Segmenter, picture: Tensor, *, size: Size, name: str) -> 
     come smaller than what was given are first enlarged to it. Scores of another size than `size`
     are resampled bilinearly before the largest is taken, so that labels are never resized.
 
-    Raises `ConfigError` where the segmenter takes another size only, `WeightsError` where it fails
-    or gives no scores.
+    Raises:
+        ConfigError: the segmenter takes another size only.
+        WeightsError: it fails or gives no scores.
     """
     height, width = picture.shape[1:]
     if segmenter.size not in (None, (height, width)):
