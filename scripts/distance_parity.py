@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from limner.evaluation.manifold import NEAREST, each
 from PIL import Image
 from reference_packages import KID_SUBSETS, drawn, fidelity, random_inception
 from torch import Tensor
@@ -33,8 +32,10 @@ from torch import Tensor
 from limner.evaluation.features import InceptionExtractor
 from limner.evaluation.features.extraction import extract
 from limner.evaluation.measure import compare_folders
-from limner.evaluation.metrics import pixels as similarity
+from limner.evaluation.metrics import OF_SETS
 from limner.evaluation.metrics.distances import frechet, kid
+from limner.evaluation.metrics.of_sets import FeatureSets
+from limner.evaluation.metrics.pixels import SSIM_SIGMA
 from limner.networks import weights as store
 
 
@@ -111,10 +112,12 @@ def inception_figures(home: Path, sets: tuple[list[Tensor], list[Tensor]]) -> No
     # Fakes this far from the reals would make all four figures 0: meet the reals half way.
     x, y = real["pytorch-fid"], fake["pytorch-fid"]
     y = torch.cat([x[: len(x) // 2] * 0.98 + y[: len(x) // 2] * 0.02, y[len(x) // 2 :]])
-    values = each(list(NEAREST), x, y)
-    for name, k in NEAREST.items():
-        theirs = compute_prdc(x.numpy(), y.numpy(), nearest_k=k)[name]
-        report(name, "prdc", values[name].mean(), theirs)
+    for name in ("precision", "recall", "density", "coverage"):
+        metric = OF_SETS[name]
+        assert metric.nearest is not None
+        theirs = compute_prdc(x.numpy(), y.numpy(), nearest_k=metric.nearest)[name]
+        value = metric.function(FeatureSets(x, y, nearest=[metric.nearest]), seed=0, resamples=0)
+        report(name, "prdc", value.value, theirs)
 
 
 def pair_figures(home: Path, sets: tuple[list[Tensor], list[Tensor]], weights: Path) -> None:
@@ -158,7 +161,7 @@ def pair_figures(home: Path, sets: tuple[list[Tensor], list[Tensor]], weights: P
         data_range=255,
         channel_axis=0,
         gaussian_weights=True,
-        sigma=similarity.SSIM_SIGMA,
+        sigma=SSIM_SIGMA,
         use_sample_covariance=False,
     )
     theirs = [ssim(a.numpy(), b.numpy()) for a, b in pairs]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from limner.evaluation.features import feature_cache as featurecache
+from limner.evaluation.features import feature_cache
 from limner.evaluation.measure import Scores, compare_folders, measure
 
 
@@ -38,7 +38,7 @@ def weights(weights_folder: Path, tmp_path: Path) -> Path:
 
 
 def kept_files() -> list[Path]:
-    return sorted(featurecache.cache_folder().glob("*"))
+    return sorted(feature_cache.cache_folder().glob("*"))
 
 
 def figures(folders: tuple[Path, Path], weights: Path, *, cache: bool = True) -> Scores:
@@ -132,8 +132,8 @@ def test_images_in_memory_count_by_their_pixels(weights: Path) -> None:
 def test_the_folder_is_bounded_and_the_longest_unused_goes_first(tmp_path: Path) -> None:
     features = torch.ones(10, 100)  # 4 kB
     for n in range(3):
-        featurecache.keep(f"{n}", features, ({}, {}), folder=tmp_path, limit=10_000)
+        feature_cache.keep(f"{n}", features, ({}, {}), folder=tmp_path, limit=10_000)
         os.utime(tmp_path / f"{n}.safetensors", ns=(n, n))
         if n == 1:
-            assert featurecache.kept("0", folder=tmp_path) is not None  # used: now the newest
+            assert feature_cache.kept("0", folder=tmp_path) is not None  # used: now the newest
     assert {path.stem for path in tmp_path.iterdir()} == {"0", "2"}
