@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
+import os
 import pickle
 import urllib.error
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from limner.errors import ConfigError, WeightsError
+from limner.errors import CheckpointError, ConfigError, WeightsError
 from limner.networks import weights as store
+from limner.transfer.reading import read_state
 
 
 @pytest.fixture(autouse=True)
@@ -230,3 +235,52 @@ def test_a_download_that_breaks_off_is_not_kept(
     with pytest.raises(WeightsError, match="ended after 10 of 20 bytes"):
         store.find("vgg16")
     assert list((places / "cache").rglob("*.*")) == []
+
+
+def packed(path: Path) -> Path:
+    """Write a state of 64 MB that a zip holds in less than one."""
+    torch.save({"weight": torch.zeros(1 << 24)}, path.with_suffix(".plain"))
+    with (
+        zipfile.ZipFile(path.with_suffix(".plain")) as plain,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as small,
+    ):
+        for entry in plain.infolist():
+            small.writestr(entry.filename, plain.read(entry))
+    assert path.stat().st_size < 1 << 20
+    return path
+
+
+def repeated(path: Path) -> Path:
+    """Write a tensor of a terabyte that is one number, many times."""
+    torch.save({"weight": torch.zeros(1).expand(1 << 38)}, path)
+    return path
+
+
+def overlapping(path: Path) -> Path:
+    """Write a zip whose directory names the same bytes again and again."""
+    torch.save({"weight": torch.zeros(1 << 18)}, path)
+    with zipfile.ZipFile(path, "a") as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+        for number in range(100):
+            again = copy.copy(largest)
+            again.filename = again.orig_filename = f"archive/data/{number + 1}"
+            archive.filelist.append(again)
+            archive._didModify = True
+    return path
+
+
+@pytest.mark.parametrize("make", [packed, repeated, overlapping])
+def test_a_file_that_would_fill_memory_is_refused(
+    make: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    path = make(tmp_path / "weights.pth")
+    with pytest.raises(WeightsError, match=r"weights\.pth"):
+        store.read(path)
+    with pytest.raises(CheckpointError, match=r"weights\.pth"):
+        read_state(path)
+
+
+def test_a_pipe_is_no_weights(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "weights.pth")
+    with pytest.raises(WeightsError, match=r"weights\.pth"):
+        store.read(tmp_path / "weights.pth")

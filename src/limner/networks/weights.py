@@ -9,9 +9,11 @@ import os
 import re
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -26,6 +28,8 @@ Progress = Callable[[int, int, str], None]
 
 TIMEOUT = 5.0
 """Seconds without an answer from a server before a download is given up."""
+LARGEST = 1 << 38
+"""Bytes of a file of weights: more than any network of ours has."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,7 @@ def read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             state = load_file(path, device="cpu")
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_pickled(path)
     # A damaged or foreign file fails in as many ways as there are formats: pickle, zip, tar, safe.
     except (Exception, SafetensorError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -177,6 +181,42 @@ def read(path: Path) -> dict[str, Tensor]:
                 "anew"
             )
     return {k: t.float() if t.is_floating_point() else t for k, t in state.items()}
+
+
+def load_pickled(path: Path) -> Any:
+    """Return what a file of `torch.save` holds; nothing in it is executed.
+
+    Its tensors take no more memory than the file does disk: PyTorch stores them as they are, so a
+    file that is packed, or whose tensors reach beyond what it stores, was made to fill memory.
+
+    Raises:
+        FileNotFoundError: there is none. ValueError: it is such a file, or no ordinary one. What
+            PyTorch raises for others.
+    """
+    files.check_file(path, at_most=LARGEST)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > path.stat().st_size:
+            raise ValueError(f"it is packed and would take {unpacked:,} bytes: save it anew")
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    for tensor in _tensors(content):
+        stored = tensor.untyped_storage().nbytes()
+        if tensor.numel() * tensor.element_size() > stored:
+            raise ValueError(f"a tensor of {tuple(tensor.shape)} has {stored:,} bytes in the file")
+    return content
+
+
+def _tensors(content: object) -> Iterator[Tensor]:
+    """Yield all tensors in nested dicts, lists and tuples."""
+    if isinstance(content, Tensor):
+        yield content
+    elif isinstance(content, dict):
+        for value in content.values():
+            yield from _tensors(value)
+    elif isinstance(content, list | tuple):
+        for value in content:
+            yield from _tensors(value)
 
 
 def sha256(path: Path) -> str:

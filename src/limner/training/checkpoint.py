@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from limner.errors import CheckpointError, TrainingError
 from limner.files import fsync_folder, write_bytes, write_text
 from limner.inference import checkpoint_folder, load_weights, step_of
+from limner.networks.weights import load_pickled
 from limner.training.balance import restored, to_be_saved
 from limner.training.state import State, all_finite, average_buffers
 
@@ -125,7 +126,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     """
     path = folder / "state.pt"
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return load_pickled(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing: give another checkpoint") from None
     except Exception as error:

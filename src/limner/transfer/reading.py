@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from limner.errors import CheckpointError
+from limner.networks.weights import load_pickled
 
 # What wrappers put before every name: DataParallel and its kin, torch.compile.
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -79,7 +80,7 @@ def _refuse_pictures(file: Path, head: bytes) -> None:
 
 def _load_pickle(file: Path) -> object:
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        return load_pickled(file)
     except pickle.UnpicklingError as error:
         if "nsupported" not in str(error):
             raise ValueError("neither a torch.save nor a safetensors file") from None
