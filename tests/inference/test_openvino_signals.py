@@ -12,7 +12,7 @@ import pytest
 SCRIPT = """
 import faulthandler, gc, os, signal, sys
 from pathlib import Path
-from limner.inference.runtimes import OpenVINO
+from limner.inference.backends import OpenVINO
 
 faulthandler.enable()  # its handler needs a stack of its own, which OpenVINO's takes the place of
 signal.signal(signal.SIGUSR1, lambda number, frame: print("handled", flush=True))

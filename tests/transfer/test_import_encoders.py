@@ -18,7 +18,7 @@ from limner.data import decode, expand
 from limner.errors import CheckpointError, ConfigError
 from limner.inference import Translator, draw_codes, read_style, to_bytes
 from limner.transfer import import_network
-from limner.transfer.runs import import_as_run
+from limner.transfer.import_run import import_as_run
 
 VAE: dict[str, Any] = {
     "ngf": 1, "label_nc": 4, "no_instance": True, "crop_size": 64, "use_vae": True, "z_dim": 256

@@ -15,7 +15,7 @@ from limner.errors import CheckpointError, ConfigError
 from limner.inference import Translator
 from limner.networks import initialise, make_discriminator, make_encoder, make_generator
 from limner.transfer import import_network, network_settings, to_project
-from limner.transfer.runs import import_as_run
+from limner.transfer.import_run import import_as_run
 
 MAKERS = {
     "generator": make_generator,

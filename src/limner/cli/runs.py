@@ -157,7 +157,7 @@ def import_run(
     encoder
         The encoder's weights: SPADE's of a VAE, pix2pixHD's of the features of instances.
     """
-    from limner.transfer.runs import import_as_run
+    from limner.transfer.import_run import import_as_run
 
     facts = import_as_run(
         file,

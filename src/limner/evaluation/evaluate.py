@@ -193,7 +193,10 @@ def _translate(
     rows, names = [], picture_names(pairs)
     for index in range(len(pairs)):
         pair = pairs[index]
-        picture, source = translator.of(pair), shown_source(translator.config, pair["source"])
+        picture, source = (
+            translator.translate_sample(pair),
+            shown_source(translator.config, pair["source"]),
+        )
         for kind, image in (
             ("source", source),
             ("target", pair["target"]),
@@ -263,7 +266,7 @@ def measure_translations(
     for index in order:
         pair = pairs[index]
         real.append(to_bytes(pair["target"]))
-        fake.append(to_bytes(translator.of(pair)))
+        fake.append(to_bytes(translator.translate_sample(pair)))
         names.append(called[index])
     scores = Scores({}, {}, {})
     if rest:

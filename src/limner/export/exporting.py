@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from limner.errors import ConfigError, DataError, unknown_name
-from limner.export.describing import description
+import torch
+from torch import Tensor, nn
+
+from limner import __version__
+from limner.config import Config
+from limner.data import label_table
+from limner.errors import ConfigError, DataError, ExportError, unknown_name
 from limner.export.formats import FORMATS, Format
-from limner.export.parity import BOUND, check_dropout, largest_difference
 from limner.files import replacing
-from limner.inference import Translator
-from limner.inference.graphs import Inputs, inputs_of, live_dropouts, prepared
-from limner.inference.runtimes import library
+from limner.inference import Translator, as_for_pictures, checkpoint_folder, generator_file
+from limner.inference.backends import library
+from limner.inference.graphs import OUTPUT, Inputs, inputs_of, live_dropouts, prepared
+from limner.networks import weights as store
+
+BOUND = 1e-4
+"""The largest difference on [-1, 1] that float32 and another order of sums explain: 1/80 level."""
+
+DRAWS = 6
 
 
 def export_run(
@@ -34,7 +45,7 @@ def export_run(
     and 1), with sides that are multiples of the generator's, and `code`, N x L, where the
     generator takes a style code; it gives `picture`, N x 3 x H x W in [-1, 1]. Batch norm's
     statistics are as `inference.statistics` has them, each picture's own if "batch". What the
-    file says of itself is `describing.description`.
+    file says of itself is `description`.
 
     Before the file appears it is read back and compared with the run's own network on seeded
     pictures; dropout, which is random, is compared by its spread, and all the rest without it.
@@ -87,14 +98,16 @@ def export_run(
                 still = prepared(translator.generator, statistics=statistics, dropout=False)
                 proof = chosen.files(Path(folder) / f"still{chosen.suffixes[0]}")
                 chosen.write(still, proof, **shape, about=about)
-                made = chosen.read(proof)
-                difference = largest_difference(made, translator.generator, bound=bound, **known)
+                still_file = chosen.read(proof)
+                difference = largest_difference(
+                    still_file, translator.generator, bound=bound, **known
+                )
             chosen.write(network, files, **shape, about=about)
             spread = check_dropout(chosen.read(files), translator.generator, **known)
         else:
             chosen.write(network, files, **shape, about=about)
-            made = chosen.read(files)
-            difference = largest_difference(made, translator.generator, bound=bound, **known)
+            exported = chosen.read(files)
+            difference = largest_difference(exported, translator.generator, bound=bound, **known)
     return {
         "file": str(out),
         "form": form,
@@ -113,12 +126,12 @@ def export_run(
 def _appearing(files: tuple[Path, ...]):
     """Give temporary files that become `files`, the first last, when the block ends well."""
     folder = files[0].parent
-    made = not folder.exists()
+    is_new = not folder.exists()
     try:
         with contextlib.ExitStack() as stack:
             yield tuple(stack.enter_context(replacing(path)) for path in files)
     except BaseException:
-        if made:
+        if is_new:
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
@@ -148,3 +161,156 @@ def _check_size(size: tuple[int, int] | None, inputs: Inputs) -> None:
             f"--size {size[0]}x{size[1]}: this generator's sides are multiples of {multiple} and "
             f"at least {smallest}: give {near[0]}x{near[1]}"
         )
+
+
+def description(
+    config: Config,
+    run: Path,
+    *,
+    checkpoint: str,
+    inputs: Inputs,
+    size: tuple[int, int] | None,
+    dropout: bool,
+) -> dict[str, Any]:
+    """Return what a user of the file has to know, ready for JSON.
+
+    Args:
+        config, run, checkpoint: the run and the name of its checkpoint.
+        inputs: what the generator is given.
+        size: height and width where they are fixed, None where any multiple will do.
+        dropout: whether the graph draws random numbers.
+    """
+    weights = generator_file(checkpoint_folder(run, checkpoint))
+    height, width = size or ("height", "width")
+    shapes: dict[str, Any] = {"source": ["count", inputs.channels, height, width]}
+    if inputs.latent:
+        shapes["code"] = ["count", inputs.latent]
+    labels = config.data.labels
+    return {
+        "limner": __version__,
+        "torch": torch.__version__,
+        "run": run.resolve().name,
+        "checkpoint": checkpoint,
+        "preset": config.preset,
+        "generator": config.generator.name,
+        "weights": {"file": weights.name, "sha256": store.sha256(weights)},
+        "inputs": shapes,
+        "outputs": {OUTPUT: ["count", config.data.channels[1], height, width]},
+        "range": [-1, 1],
+        "multiple": inputs.multiple,
+        "smallest": inputs.smallest,
+        "source": "picture" if labels is None else "labels",
+        "statistics": config.inference.statistics,
+        "dropout": dropout,
+        "labels": None if labels is None else _labels(config),
+    }
+
+
+def _labels(config: Config) -> dict[str, Any]:
+    """Return what each channel of a label map's expansion means, in their order."""
+    labels = config.data.labels
+    assert labels is not None
+    expansion = labels.expansion
+    table = label_table(labels.table) if labels.table else None
+    names = labels.names or (table.names if table else None)
+    colours = labels.colours or (table.colours if table else None)
+    channels = [f"class {number}" for number in range(expansion["classes"])]
+    channels += ["void"] if expansion["void"] is not None else []
+    channels += ["edges of instances"] if expansion["edges"] else []
+    features = config.input_channels - config.source_channels
+    channels += [f"feature {number}" for number in range(features)]
+    return {
+        **expansion,
+        "first": labels.first,
+        "channels": channels,
+        "names": None if names is None else list(names),
+        "colours": None if colours is None else [list(colour) for colour in colours],
+    }
+
+
+def largest_difference(
+    exported: Callable[..., Tensor],
+    network: nn.Module,
+    *,
+    inputs: Inputs,
+    size: tuple[int, int] | None,
+    statistics: str,
+    bound: float = BOUND,
+) -> float:
+    """Return the largest absolute difference over seeded pictures of several sizes and numbers.
+
+    Args:
+        exported: the exported generator, without dropout.
+        network: the run's own, as it was trained; pictures go through it one by one.
+        inputs: what both are given.
+        size: the only size that `exported` takes, or None where it takes all.
+        statistics: "running" or "batch", as the run translates.
+        bound: what the difference may be.
+
+    Raises:
+        ExportError: the difference is larger, the shape another one, or a size is not taken.
+    """
+    worst = 0.0
+    for number, tried in enumerate(inputs.sizes(size)):
+        drawn = inputs.example(2 - number % 2, tried, seed=number)
+        with as_for_pictures(network, statistics=statistics, dropout=False):
+            expected = torch.cat(
+                [network(*(one[i : i + 1] for one in drawn)) for i in range(len(drawn[0]))]
+            )
+        shape = "x".join(map(str, drawn[0].shape))
+        try:
+            picture = exported(*drawn)
+        except Exception as error:
+            # Each runtime has exceptions of its own for what it cannot compute.
+            reason = str(error).strip().splitlines()[-1]
+            raise ExportError(f"the exported file does not take {shape}: {reason}") from error
+        if picture.shape != expected.shape:
+            raise ExportError(
+                f"the exported file makes {tuple(picture.shape)} of {shape} where the run makes "
+                f"{tuple(expected.shape)}: nothing was written"
+            )
+        # Not `max`: it would pass over what is not a number.
+        difference = float((picture - expected).abs().max())
+        if not difference <= bound:
+            raise ExportError(
+                f"the exported file differs from the run's generator by {difference:.2g} on "
+                f"{shape}, more than {bound:.2g}: nothing was written"
+            )
+        worst = max(worst, difference)
+    return worst
+
+
+def check_dropout(
+    exported: Callable[..., Tensor],
+    network: nn.Module,
+    *,
+    inputs: Inputs,
+    size: tuple[int, int] | None,
+    statistics: str,
+) -> float:
+    """Return how much an exported generator's draws of one picture spread, over the run's own.
+
+    The ratio of the mean standard deviations over a few draws is 1 up to chance.
+
+    Raises:
+        ExportError: the draws are all the same, or the ratio lies outside 0.5 to 2.
+    """
+    drawn = inputs.example(1, inputs.sizes(size)[0])
+
+    def spread(draw: Callable[[], Tensor]) -> float:
+        return float(torch.stack([draw() for _ in range(DRAWS)]).std(0).mean())
+
+    with (
+        as_for_pictures(network, statistics=statistics, dropout=True),
+        torch.random.fork_rng(devices=[]),
+    ):
+        torch.manual_seed(0)
+        own = spread(lambda: network(*drawn))
+        theirs = spread(lambda: exported(*drawn))
+    ratio = theirs / own if own else 1.0
+    if not 0.5 <= ratio <= 2:
+        raise ExportError(
+            f"dropout does not live in the exported file as in the run (its pictures spread "
+            f"{ratio:.2g} times as much): take another --format, or inference.dropout=false"
+        )
+    return ratio

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from limner.errors import CheckpointError
-from limner.export.describing import KEY
+from limner.inference.backends import OnnxRuntime, OpenVINO, first_line, library, openvino_core
 from limner.inference.graphs import Inputs, recorded, write_onnx
-from limner.inference.runtimes import OnnxRuntime, OpenVINO, first_line, library, openvino_core
+
+KEY = "limner"
+"""The name of the entry in a file's metadata; its value is JSON."""
 
 Files = tuple[Path, ...]
 Size = tuple[int, int] | None

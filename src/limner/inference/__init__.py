@@ -2,20 +2,19 @@
 
 from limner.inference.backends import BACKENDS, Backend
 from limner.inference.checkpoints import checkpoint_folder, generator_file, load_weights, step_of
-from limner.inference.labels import maps_of, shown_source
-from limner.inference.mode import as_for_pictures
-from limner.inference.padding import pad_to_multiple
-from limner.inference.pictures import (
+from limner.inference.style import check_style, draw_codes, latent_of, read_style
+from limner.inference.translate_files import (
     default_cache_folder,
+    maps_of,
     open_pairs,
     picture_suffix,
     plan_translation,
     read_source,
+    shown_source,
     translate_file,
     write_picture,
 )
-from limner.inference.style import check_style, draw_codes, latent_of, read_style
-from limner.inference.translator import Translator, to_bytes
+from limner.inference.translator import Translator, as_for_pictures, pad_to_multiple, to_bytes
 
 __all__ = [
     "BACKENDS",

@@ -17,7 +17,7 @@ from torch import Tensor
 from limner import timing
 from limner.config import FeatureEncoderSettings
 from limner.errors import ConfigError, LimnerError
-from limner.inference.backends import BACKENDS
+from limner.inference.backends import BACKENDS, lacking
 from limner.inference.translator import Translator, to_bytes
 from limner.timing import Calls, TimedProcess, processes_by_turns
 
@@ -85,6 +85,9 @@ def bench(
         at_work: dict[str, TimedProcess] = {}
         starts: dict[str, float] = {}
         for name in asked:
+            if note := lacking(name, torch.device("cpu")):
+                notes.append(f"{name}: {note}")
+                continue
             say(f"building {name}")
             calls = partial(_calls, run, checkpoint, name, size, batch)
             process = stack.enter_context(TimedProcess(calls))
@@ -138,12 +141,12 @@ def _calls(
 ) -> Calls:
     """Return what is timed of a back end, and what is compared; its first picture is made."""
     translator = Translator.load(run, checkpoint=checkpoint, seed=SEED, backend=backend)
-    given = {
+    sources = {
         name: _drawn(translator, count, size)
         for name, count in (("one", 1), ("many", batch), ("compared", COMPARED))
     }
-    translator(*given["one"])
-    return {name: partial(translator, *pictures) for name, pictures in given.items()}
+    translator(*sources["one"])
+    return {name: partial(translator, *pictures) for name, pictures in sources.items()}
 
 
 def _drawn(translator: Translator, count: int, size: tuple[int, int] | None) -> tuple[Tensor, ...]:

@@ -27,7 +27,7 @@ def draw_codes(count: int, latent: int, *, seed: int) -> Tensor:
 
 
 def check_style(config: Config, *, style: bool = False, samples: bool = False) -> None:
-    """Refuse what a run's generator cannot be told of style, before work starts.
+    """Refuse a style that a run's generator does not take, before work starts.
 
     Args:
         config: the run's settings.

@@ -15,10 +15,8 @@ from torch import Tensor, nn
 from limner.config import Config, read_config, replace
 from limner.data import Sample, check_ids, expand
 from limner.errors import CheckpointError, DataError
-from limner.inference.backends import DEFAULT, built
+from limner.inference.backends import DEFAULT, built, lacking
 from limner.inference.checkpoints import checkpoint_folder, generator_file, load_weights
-from limner.inference.mode import as_for_pictures
-from limner.inference.padding import pad_to_multiple
 from limner.inference.style import (
     build_reader,
     check_style,
@@ -40,7 +38,8 @@ class Translator:
     not, whatever else is in the batch.
 
     `backend` (a name in `backends.BACKENDS`) says how: "eager" uses the generator as it stands,
-    all others what they made of it when the translator was made.
+    all others what they made of it when the translator was made. Where the processor lacks what a
+    back end asks for, `DEFAULT` stands in and `note` says so.
 
     Raises:
         ConfigError: the back end is unknown, lacks its library or cannot do what the run asks for.
@@ -56,12 +55,16 @@ class Translator:
         backend: str = "eager",
     ) -> None:
         settings = config.inference
+        device = next(generator.parameters()).device
+        self.note = lacking(backend, device)
+        """Why another back end than the one asked for is at work; None where it is that one."""
+        backend = DEFAULT if self.note else backend
         self.generator = built(
             generator,
             backend,
             statistics=settings.statistics,
             dropout=settings.dropout,
-            device=next(generator.parameters()).device,
+            device=device,
         )
         self.backend = backend
         self.multiple = int(generator.multiple)  # pyright: ignore[reportArgumentType]
@@ -153,7 +156,7 @@ class Translator:
                 own, whatever else is translated; without names all pictures share one.
 
         Raises:
-            ConfigError: the run cannot be told of style so, or has to be.
+            ConfigError: the run takes no such style, or needs one.
             DataError: the channels are not those that the generator was trained on, an id has no
                 channel, or instances are lacking.
         """
@@ -167,7 +170,7 @@ class Translator:
         else:
             padded, box = self._expanded(source, instance, multiple)
         padded = padded.to(self._like)
-        inputs = self._told(padded, source, instance, style, code, multiple)
+        inputs = self._inputs(padded, source, instance, style, code, multiple)
         settings = self.config.inference
         with self._at_work() as network, torch.random.fork_rng(enabled=settings.dropout):
             pictures = []
@@ -181,7 +184,7 @@ class Translator:
         picture = torch.cat(pictures)
         return picture[..., box[0] : box[0] + height, box[1] : box[1] + width]
 
-    def of(self, sample: Sample) -> Tensor:
+    def translate_sample(self, sample: Sample) -> Tensor:
         """Translate one sample of a data set; returns float32 C x H x W on the CPU."""
         instance = sample.get("instance")
         # Features have to be some picture's; only the target has the same instances.
@@ -203,7 +206,7 @@ class Translator:
         ) as network:
             yield network
 
-    def _told(
+    def _inputs(
         self,
         padded: Tensor,
         source: Tensor,
@@ -212,7 +215,7 @@ class Translator:
         code: Tensor | None,
         multiple: int,
     ) -> tuple[Tensor, ...]:
-        """Return the generator's inputs: the padded source, and what it is told of style."""
+        """Return the generator's inputs: the padded source, and what it takes of style."""
         latent = latent_of(self.config)
         if self.encoder is None or style is None:
             if not latent:
@@ -277,3 +280,74 @@ def to_bytes(picture: Tensor) -> Tensor:
             "too large: use another checkpoint, or train again with a lower training.lr"
         )
     return ((picture.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+@contextlib.contextmanager
+def as_for_pictures(network: nn.Module, *, statistics: str, dropout: bool) -> Iterator[nn.Module]:
+    """Put a network in the mode in which it makes pictures; restore it as it was on leaving.
+
+    Args:
+        network: any generator.
+        statistics: "running" for batch norm's statistics of training, "batch" for those of what
+            is being translated; the running ones are never changed.
+        dropout: whether dropout stays on.
+    """
+    before = {module: module.training for module in network.modules()}
+    tracking = [
+        module
+        for module in network.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+    ]
+    network.eval()
+    try:
+        for module in network.modules():
+            if dropout and isinstance(module, nn.modules.dropout._DropoutNd):
+                module.train()
+        if statistics == "batch":
+            for module in tracking:
+                module.train()
+                module.track_running_stats = False
+        with torch.inference_mode():
+            yield network
+    finally:
+        for module in tracking:
+            module.track_running_stats = True
+        for module, training in before.items():
+            module.training = training
+
+
+def pad_to_multiple(
+    images: Tensor, multiple: int, *, border: str = "reflect"
+) -> tuple[Tensor, tuple[int, int]]:
+    """Pad ... x H x W on all sides until height and width divide by `multiple`.
+
+    The border is continued by reflection, repeated as often as a small image needs, or ("repeat")
+    by its last pixels.
+
+    Returns:
+        The padded images, and the top and left of the original within them.
+    """
+    height, width = images.shape[-2:]
+    extra = (-height % multiple, -width % multiple)
+    top, left = extra[0] // 2, extra[1] // 2
+    if extra == (0, 0):
+        return images, (0, 0)
+    continued = _BORDERS[border]
+    rows = continued(torch.arange(-top, height + extra[0] - top), height)
+    columns = continued(torch.arange(-left, width + extra[1] - left), width)
+    return images[..., rows[:, None], columns[None, :]], (top, left)
+
+
+def _reflected(positions: Tensor, length: int) -> Tensor:
+    """Map positions beyond 0..length-1 to where repeated mirrors (edge not doubled) show them."""
+    if length == 1:
+        return torch.zeros_like(positions)
+    period = 2 * (length - 1)
+    within = positions % period
+    return torch.where(within < length, within, period - within)
+
+
+_BORDERS = {
+    "reflect": _reflected,
+    "repeat": lambda positions, length: positions.clamp(0, length - 1),
+}

@@ -47,7 +47,7 @@ class Samples:
         rows, names = [], []
         for index in _spread(len(self.dataset), SHEET_ROWS):
             pair = self.dataset[index]
-            picture = translator.of(pair)
+            picture = translator.translate_sample(pair)
             rows.append([shown_source(state.config, pair["source"]), picture, pair["target"]])
             names.append(pair["name"])
         sheet = sample_sheet(rows, titles=["source", "output", "target"], names=names)

@@ -1,6 +1,7 @@
 """Carry trained models over: from other projects, and to new data."""
 
 from limner.transfer.importing import (
+    PROJECTS,
     detect_options,
     from_project,
     import_network,
@@ -8,7 +9,6 @@ from limner.transfer.importing import (
     state_dict_of,
     to_project,
 )
-from limner.transfer.projects import PROJECTS
 
 __all__ = [
     "PROJECTS",

@@ -8,10 +8,35 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limner.errors import CheckpointError
-from limner.transfer.options import Options
-from limner.transfer.projects import MAKERS, find
+from limner.errors import CheckpointError, unknown_name
+from limner.networks import make_discriminator, make_encoder, make_generator
+from limner.transfer import from_junyanz, from_pix2pixhd, from_spade
+from limner.transfer.project import Options, Project
 from limner.transfer.reading import read_state
+
+PROJECTS: dict[str, Project] = {
+    "junyanz": from_junyanz.PROJECT,
+    "pix2pixHD": from_pix2pixhd.PROJECT,
+    "SPADE": from_spade.PROJECT,
+}
+"""The projects whose networks can be taken over."""
+
+MAKERS = {
+    "generator": make_generator,
+    "discriminator": make_discriminator,
+    "encoder": make_encoder,
+}
+
+
+def find(name: str) -> Project:
+    """Return the project of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in PROJECTS:
+        raise unknown_name("project", name, PROJECTS)
+    return PROJECTS[name]
 
 
 def run_settings(project: str, encoder: Options | None = None, **architecture: Any) -> Options:
@@ -51,20 +76,20 @@ def detect_options(file: Path | str, project: str = "junyanz") -> tuple[str, Opt
 
 
 def shown_options(file: Path | str, project: str, role: str) -> Options:
-    """Return the options that a file of this role shows; nothing where it shows none.
+    """Return the options that a file of this role shows; empty where it shows none.
 
     Raises:
         ConfigError: an unknown project.
         CheckpointError: the file cannot be read, or holds a network of another role.
     """
-    found = detect_options(file, project)
-    if found is None:
+    detected = detect_options(file, project)
+    if detected is None:
         return {}
-    if found[0] != role:
+    if detected[0] != role:
         raise CheckpointError(
-            f"{file} holds {_a(found[0])} where {_a(role)} was expected: name another file"
+            f"{file} holds {_a(detected[0])} where {_a(role)} was expected: name another file"
         )
-    return found[1]
+    return detected[1]
 
 
 def _a(role: str) -> str:

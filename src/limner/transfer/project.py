@@ -1,13 +1,43 @@
-"""Checks that the options of all projects share."""
+"""What must be known of a project to take over its networks, and the checks all options share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any
+
+from torch import Tensor
 
 from limner.errors import ConfigError, unknown_name
 
 Options = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Project:
+    """What must be known of a project, as functions of a role and of options in its own words."""
+
+    complete: Callable[[str, Options], Options]
+    """Check the options given and add the project's defaults."""
+    settings: Callable[[str, Options], tuple[str, Options]]
+    """The name and keywords of our network for a complete set of options."""
+    module_names: Callable[[str, Options], dict[str, str]]
+    """Its name of every layer with weights, and ours."""
+    leftovers: Callable[[str, Options], frozenset[str]]
+    """What old files carry beside the weights, to be dropped."""
+    detect: Callable[[dict[str, Tensor]], tuple[str, Options] | None]
+    """The role and the options that a state dict shows."""
+    run_settings: Callable[[Options, Options, Options | None], Options]
+    """Dotted keys of a run around the generator of these options and of our keywords, and around
+    the encoder of our keywords."""
+    preset: str
+    """The preset whose losses and training a run of it begins with."""
+    encoder_preset: str = ""
+    """The same for a run with an encoder."""
+    asked_by_encoder: Callable[[Options], Options] | None = None
+    """What an encoder of these options makes true of its generator; None where there are none."""
+    leaves: dict[str, str] = field(default_factory=dict)
+    """What it calls a tensor of a layer under spectral norm, and we."""
 
 
 def filled(project: str, role: str, given: Options, defaults: dict[str, Options]) -> Options:

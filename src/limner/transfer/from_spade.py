@@ -9,9 +9,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from torch import Tensor
+
 from limner.errors import ConfigError
-from limner.transfer.options import (
+from limner.transfer.project import (
     Options,
+    Project,
     filled,
     flag,
     label_settings,
@@ -59,7 +62,7 @@ ENCODER_LAYERS, ENCODER_LATENT = 6, 256
 
 
 def complete(role: str, architecture: dict[str, Any]) -> Options:
-    """Return the options of a network with the project's defaults for those not given.
+    """Return the options of a network with the project's defaults for those not chosen.
 
     What computes the same is given one name: norms of type "batch" are called those of
     "sync_batch" and "syncbatch".
@@ -67,12 +70,12 @@ def complete(role: str, architecture: dict[str, Any]) -> Options:
     Raises:
         ConfigError: an unknown role, option or value, or two that contradict each other.
     """
-    given = dict(architecture)
-    if role != "encoder" and "instance_edges" in given:
-        edges = flag("instance_edges", given.pop("instance_edges"))
-        if given.setdefault("no_instance", not edges) is edges:
+    chosen = dict(architecture)
+    if role != "encoder" and "instance_edges" in chosen:
+        edges = flag("instance_edges", chosen.pop("instance_edges"))
+        if chosen.setdefault("no_instance", not edges) is edges:
             raise ConfigError(f"instance_edges={edges} contradicts no_instance={edges}: give one")
-    options = filled("SPADE", role, given, DEFAULTS)
+    options = filled("SPADE", role, chosen, DEFAULTS)
     if role == "generator":
         one_of("netG", options["netG"], ("spade",))
         one_of("num_upsampling_layers", options["num_upsampling_layers"], UPSAMPLINGS)
@@ -227,3 +230,57 @@ def run_settings(options: Options, keywords: Options, encoder: Options | None) -
         **({} if labels is None else {"data.labels": labels}),
         "inference.statistics": "running",
     }
+
+
+def detect(state: dict[str, Tensor]) -> tuple[str, Options] | None:
+    """Return the role and those options that a state dict shows; None for another project's.
+
+    It does not show which of the labels' channels are classes, nor the size of pictures, nor
+    "normal" against "more" upsamplings.
+    """
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
+    if "head_0.norm_0.mlp_shared.0.weight" in shapes:
+        shared, fc = shapes["head_0.norm_0.mlp_shared.0.weight"], shapes.get("fc.weight", (0,))
+        spectral = "spectral" if "head_0.conv_0.weight_orig" in shapes else ""
+        batch = "head_0.norm_0.param_free_norm.running_mean" in shapes
+        norm = f"{spectral}spade{'syncbatch' if batch else 'instance'}{shared[-1]}x{shared[-1]}"
+        vae = {"use_vae": True, "z_dim": fc[1]} if len(fc) == 2 else {"use_vae": False}
+        ngf = shapes.get("head_0.norm_0.mlp_gamma.bias", (0,))[0] // 16
+        most = {"num_upsampling_layers": "most"} if "up_4.conv_0.bias" in shapes else {}
+        return "generator", {"norm_G": norm, "ngf": ngf, "semantic_nc": shared[1], **vae, **most}
+    if "fc_mu.weight" in shapes:
+        norm = _spectral_norm(shapes, "layer1")
+        return "encoder", {"ngf": shapes["fc_mu.weight"][1] // 128, "norm_E": norm}
+    first = shapes.get("discriminator_0.model0.0.weight")
+    if first is None:
+        return None
+    scales = {name.split(".")[0] for name in shapes}
+    layers = {name.split(".")[1] for name in shapes if name.startswith("discriminator_0.")}
+    norm = _spectral_norm(shapes, "discriminator_0.model1.0")
+    sizes = {"ndf": first[0], "semantic_nc": first[1] - 3}
+    return "discriminator", {
+        **sizes,
+        "num_D": len(scales),
+        "n_layers_D": len(layers) - 1,
+        "norm_D": norm,
+    }
+
+
+def _spectral_norm(shapes: dict[str, tuple[int, ...]], layer: str) -> str:
+    if f"{layer}.weight_orig" in shapes:
+        return "spectral"
+    return "spectralsync_batch" if f"{layer}.1.running_mean" in shapes else "spectralinstance"
+
+
+PROJECT = Project(
+    complete=complete,
+    settings=settings,
+    module_names=module_names,
+    leftovers=leftovers,
+    detect=detect,
+    run_settings=run_settings,
+    preset="spade",
+    encoder_preset="spade-vae",
+    asked_by_encoder=asked_by_encoder,
+    leaves=LEAVES,
+)

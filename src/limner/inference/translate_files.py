@@ -1,4 +1,4 @@
-"""Data as a run sees it: its pairs, and single pictures from file to file."""
+"""Data as a run sees it: its pairs, its label maps, and single pictures from file to file."""
 
 from __future__ import annotations
 
@@ -16,20 +16,27 @@ from torch import Tensor
 
 from limner.config import Config
 from limner.data import (
+    LabelMaps,
+    Pair,
     PairedDataset,
     as_channels,
+    class_colours,
+    coloured,
     decode,
     images_in,
+    instance_beside,
+    label_maps,
+    label_table,
     natural,
     only_label_maps,
     open_dataset,
+    read_label_pair,
     resize,
     resized_ids,
     to_float,
 )
 from limner.errors import ConfigError, DataError
 from limner.files import replacing
-from limner.inference.labels import maps_of, read_maps
 from limner.inference.translator import Translator, to_bytes
 
 # Grey and colour, each without and with alpha.
@@ -59,7 +66,7 @@ def open_pairs(
         root, split: where the pairs are.
         augment: draw crops and flips; without, pairs come whole or centred.
         batch_size: pictures that must have one size.
-        cache_folder: for decoded images; nothing for no cache.
+        cache_folder: for decoded images; None for no cache.
         beside: data sets already open on the same cache folder.
 
     Raises:
@@ -111,7 +118,7 @@ def plan_translation(
         suffix: of the results; see `picture_suffix`.
         overwrite: whether results that exist may be replaced.
         labels: of folders in the manner of Cityscapes, take the label maps alone.
-        samples: results for each input, numbered from 1; nothing for one without a number.
+        samples: results for each input, numbered from 1; None for one without a number.
 
     Raises:
         DataError: nothing matches, two inputs share a name, or a result exists.
@@ -120,16 +127,16 @@ def plan_translation(
     for text in inputs:
         path = Path(text)
         if path.is_dir():
-            found = only_label_maps(images_in(path)) if labels else images_in(path)
+            matches = only_label_maps(images_in(path)) if labels else images_in(path)
         elif path.is_file():
-            found = [path]
+            matches = [path]
         else:
             # Patterns may be absolute, which Path.glob refuses.
-            matches = (Path(match) for match in glob.glob(text, recursive=True))  # noqa: PTH207
-            found = sorted((m for m in matches if m.is_file()), key=lambda m: natural(m.name))
-        if not found:
+            globbed = (Path(match) for match in glob.glob(text, recursive=True))  # noqa: PTH207
+            matches = sorted((m for m in globbed if m.is_file()), key=lambda m: natural(m.name))
+        if not matches:
             raise DataError(f"{text} matches no image: give files, folders of images or globs")
-        sources += [path for path in found if path not in sources]
+        sources += [path for path in matches if path not in sources]
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file: give a folder as --out")
     plan: dict[Path, Path] = {}
@@ -241,3 +248,65 @@ def write_picture(picture: Tensor, path: Path) -> None:
         else:
             image = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
             Image.fromarray(image).save(temporary, format="PNG")
+
+
+def maps_of(config: Config) -> LabelMaps | None:
+    """Return how a run's label maps are read; None where its sources are pictures.
+
+    Raises:
+        ConfigError: the classes are not known yet. DataError: colours are lacking.
+    """
+    labels = config.data.labels
+    if labels is None:
+        return None
+    expansion = labels.expansion
+    return label_maps(
+        classes=expansion["classes"],
+        void=expansion["void"],
+        first=labels.first,
+        coding=labels.coding,
+        table=labels.table,
+        colours=labels.colours,
+        instances=config.uses_instances,
+    )
+
+
+def read_maps(
+    maps: LabelMaps,
+    path: Path,
+    *,
+    half: Literal["left", "right"] | None = None,
+    instances: Path | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Read a label map for translation and, where the run takes one, its instance map; H x W each.
+
+    Args:
+        maps: the run's, from `maps_of`.
+        path: the file; `half` of it where it is a side-by-side pair.
+        instances: the folder of instance maps, matched by name; None looks where the layouts
+            have them.
+
+    Raises:
+        DataError: the file is no label map of the run's classes, or has no instance map.
+    """
+    instance = None
+    if maps.instances:
+        instance = instance_beside(path, instances)
+        if instance is None:
+            where = "beside it" if instances is None else f"of its name in {instances}"
+            raise DataError(
+                f"{path} has no instance map {where}, and this run draws their edges: give the "
+                "folder that holds it as --instances"
+            )
+    pair = Pair(name=path.stem, source=path, target=path, source_half=half, instance=instance)
+    return read_label_pair(pair, maps)
+
+
+def shown_source(config: Config, source: Tensor) -> Tensor:
+    """Return a sample's source as a picture, C x H x W in [-1, 1]: label maps in their colours."""
+    labels = config.data.labels
+    if labels is None or labels.classes is None:
+        return source
+    known = labels.colours or (label_table(labels.table).colours if labels.table else ())
+    colours = class_colours(classes=labels.classes, void=labels.void, colours=known)
+    return to_float(coloured(source, colours, void=labels.void))

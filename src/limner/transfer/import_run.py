@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from torch import Tensor
 
 from limner.config import Config, to_yaml, with_overrides
 from limner.errors import CheckpointError, ConfigError
@@ -16,14 +18,16 @@ from limner.presets import PRESETS, preset
 from limner.training.checkpoint import save_checkpoint
 from limner.training.resolving import resolved
 from limner.training.state import build_state
-from limner.transfer.encoders import Encoder, read_encoder
 from limner.transfer.importing import (
+    find,
+    from_project,
     network_settings,
     run_settings,
     shown_options,
     state_dict_of,
 )
-from limner.transfer.projects import find
+from limner.transfer.project import Options
+from limner.transfer.reading import read_state
 
 
 def import_as_run(
@@ -39,7 +43,7 @@ def import_as_run(
 
     Args:
         file: the generator's weights.
-        project: a name of `projects.PROJECTS`.
+        project: a name of `PROJECTS`.
         out: the run's folder; new or empty.
         options: `name=value` in that project's own words; what the file shows of itself need
             not be given. What says how many channels are classes or edges goes to both networks.
@@ -58,28 +62,30 @@ def import_as_run(
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CheckpointError(f"{out} is not an empty folder: give a new one as --out")
-    given = dict(_option(text) for text in options)
-    architecture = shown_options(file, project, "generator") | given
-    reader = None if encoder is None else read_encoder(encoder, project)
-    if reader is not None:
-        reader.check(file, architecture)
-        architecture |= reader.asks
+    said = dict(_option(text) for text in options)
+    architecture = shown_options(file, project, "generator") | said
+    style = None if encoder is None else read_encoder(encoder, project)
+    if style is not None:
+        style.check(file, architecture)
+        architecture |= style.asks
     weights = state_dict_of(file, project=project, role="generator", **architecture)
     name, keywords = network_settings(project, "generator", **architecture)
-    around = run_settings(project, None if reader is None else reader.keywords, **architecture)
-    config = _config(project, name, keywords, around, reader)
-    judge_weights = None
+    around = run_settings(project, None if style is None else style.keywords, **architecture)
+    config = _config(project, name, keywords, around, style)
+    discriminator_weights = None
     if discriminator is not None:
         seen = shown_options(discriminator, project, "discriminator")
-        judge_weights = state_dict_of(discriminator, project=project, role="discriminator", **seen)
-        config = _with_judge(config, *network_settings(project, "discriminator", **seen))
+        discriminator_weights = state_dict_of(
+            discriminator, project=project, role="discriminator", **seen
+        )
+        config = _with_discriminator(config, *network_settings(project, "discriminator", **seen))
 
     state = build_state(config, Fabric(accelerator="cpu", devices=1))
     state.generator.plain.load_state_dict(weights)
-    if reader is not None and state.encoder is not None:
-        state.encoder.plain.load_state_dict(reader.weights)
-    if judge_weights is not None:
-        state.discriminators[0].plain.load_state_dict(judge_weights)
+    if style is not None and state.encoder is not None:
+        state.encoder.plain.load_state_dict(style.weights)
+    if discriminator_weights is not None:
+        state.discriminators[0].plain.load_state_dict(discriminator_weights)
     write_text(out / "config.yaml", to_yaml(config))
     save_checkpoint(state, out)
     return {
@@ -87,7 +93,7 @@ def import_as_run(
         "network": name,
         "keywords": keywords,
         "parameters": count_parameters(state.generator.plain),
-        "encoder": None if reader is None else {"network": reader.name, **reader.keywords},
+        "encoder": None if style is None else {"network": style.name, **style.keywords},
         "options": architecture,
     }
 
@@ -140,10 +146,60 @@ def _section(name: str, keywords: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, **section}
 
 
-def _with_judge(config: Config, name: str, keywords: dict[str, Any]) -> Config:
+def _with_discriminator(config: Config, name: str, keywords: dict[str, Any]) -> Config:
     section = {key: value for key, value in keywords.items() if key != "in_channels"}
     # The generator's channels decide whether it was shown the source.
     seen = config.source_channels + config.data.channels[1]
     section["conditional"] = keywords["in_channels"] == seen
     written = yaml.safe_dump([{"name": name, **section}], default_flow_style=True)
     return with_overrides(config, [f"discriminators={written}"])
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """An encoder that another project trained, beside its generator."""
+
+    file: Path
+    name: str
+    """Our network's name, a key of `networks.ENCODERS`."""
+    keywords: Options
+    weights: dict[str, Tensor]
+    """Under our names."""
+    asks: Options
+    """What it makes true of the generator, in that project's words."""
+
+    def check(self, generator: Path, options: Options) -> None:
+        """Refuse a generator that was not trained with such an encoder.
+
+        Args:
+            generator: its file.
+            options: what is known of it, shown by the file or said by the user.
+
+        Raises:
+            CheckpointError: with the option that differs.
+        """
+        for name, value in self.asks.items():
+            if options.get(name, value) != value:
+                raise CheckpointError(
+                    f"{self.file} is for a generator with {name} {value}, and {generator} has "
+                    f"{name} {options[name]}: give the encoder that was trained with it, or leave "
+                    "it out"
+                )
+
+
+def read_encoder(file: Path, project: str) -> Encoder:
+    """Read another project's encoder; the file shows all of its options.
+
+    Raises:
+        ConfigError: an unknown project, or one without encoders.
+        CheckpointError: the file cannot be read, or holds something else.
+    """
+    known = find(project)
+    if known.asked_by_encoder is None:
+        raise ConfigError(f"{project} has no encoders: leave {file} out")
+    options = shown_options(file, project, "encoder")
+    name, keywords = network_settings(project, "encoder", **options)
+    state = read_state(file)
+    weights = from_project(state, project=project, role="encoder", origin=str(file), **options)
+    asks = known.asked_by_encoder(known.complete("encoder", options))
+    return Encoder(file, name, keywords, weights, asks)

@@ -6,11 +6,15 @@ a place without leaving a name. In the discriminator scale 0 is that of the lowe
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from torch import Tensor
+
 from limner.errors import ConfigError
-from limner.transfer.options import (
+from limner.transfer.project import (
     Options,
+    Project,
     filled,
     label_settings,
     one_of,
@@ -215,3 +219,58 @@ def run_settings(options: Options, keywords: Options, encoder: Options | None) -
         **({} if labels is None else {"data.labels": labels}),
         "inference.statistics": "running",
     }
+
+
+def detect(state: dict[str, Tensor]) -> tuple[str, Options] | None:
+    """Return the role and those options that a state dict shows; None for another project's."""
+    kernels = {n: tuple(v.shape) for n, v in state.items() if n.endswith("weight") and v.ndim == 4}
+    plain = not any(n.endswith("weight") and v.ndim == 1 for n, v in state.items())
+    norm = {"norm": "instance" if plain else "batch"}
+    scales = {match[1] for n in kernels if (match := re.match(r"(?:scale|layer)(\d+)[_.]", n))}
+    if scales:
+        split = "scale0_layer0.0.weight" in kernels
+        first = kernels["scale0_layer0.0.weight" if split else "layer0.0.weight"]
+        layers = len(kernels) // len(scales) - 2
+        sizes = {"ndf": first[0], "input_nc": first[1], "n_layers_D": layers}
+        return "discriminator", {**norm, **sizes, "num_D": len(scales), "getIntermFeat": split}
+    if "model.1.weight" not in kernels:
+        return None
+    outer = [n for n in kernels if re.fullmatch(r"model\.\d+\.weight", n)]
+    inner = sum(n.startswith("model.") for n in kernels) - len(outer)
+    enhancers = len({n.split("_")[0] for n in kernels if re.match(r"model\d+_1\.", n)})
+    if enhancers:
+        first = kernels[f"model{enhancers}_1.1.weight"]
+        local = [n for n in kernels if n.startswith("model1_2.") and ".conv_block." in n]
+        ends = [n for n in kernels if re.fullmatch(rf"model{enhancers}_2\.\d+\.weight", n)]
+    else:
+        first, local, ends = kernels["model.1.weight"], [], outer
+    out = kernels[max(ends, key=lambda name: int(name.split(".")[1]))][0]
+    downs = (len(outer) - (1 if enhancers else 2)) // 2
+    if not inner:
+        sizes = {"nef": first[0], "output_nc": first[1], "feat_num": out}
+        return "encoder", {**norm, **sizes, "n_downsample_E": downs}
+    options = {
+        **norm,
+        "netG": "local" if enhancers else "global",
+        "ngf": first[0],
+        "input_nc": first[1],
+        "output_nc": out,
+        "n_downsample_global": downs,
+        "n_blocks_global": inner // 2,
+    }
+    if enhancers:
+        options |= {"n_local_enhancers": enhancers, "n_blocks_local": len(local) // 2}
+    return "generator", options
+
+
+PROJECT = Project(
+    complete=complete,
+    settings=settings,
+    module_names=module_names,
+    leftovers=leftovers,
+    detect=detect,
+    run_settings=run_settings,
+    preset="pix2pixhd-global",
+    encoder_preset="pix2pixhd-global",
+    asked_by_encoder=asked_by_encoder,
+)

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from limner.errors import ConfigError, unknown_name
-from limner.transfer.options import count, flag
+from limner.transfer.project import Project, count, flag
 
 # The defaults of its pix2pix model; those of its CycleGAN differ (resnet_9blocks, instance norm).
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -40,7 +40,7 @@ _DROPOUT = 0.5
 
 
 def complete(role: str, architecture: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a network with the project's defaults for those not given.
+    """Return the options of a network with the project's defaults for those not chosen.
 
     What computes the same is given one name: `no_dropout` is the opposite of `dropout`, norm
     "syncbatch" is "batch", and netD "n_layers" with 3 layers is "basic".
@@ -50,16 +50,16 @@ def complete(role: str, architecture: dict[str, Any]) -> dict[str, Any]:
     """
     if role not in DEFAULTS:
         raise unknown_name("role", role, DEFAULTS)
-    given = dict(architecture)
+    chosen = dict(architecture)
     known = DEFAULTS[role]
-    for name in given:
+    for name in chosen:
         if name not in known and not (role == "generator" and name == "no_dropout"):
             raise unknown_name(f"option of junyanz's {role}", name, known)
-    if "no_dropout" in given:
-        without = flag("no_dropout", given.pop("no_dropout"))
-        if given.setdefault("dropout", not without) is without:
+    if "no_dropout" in chosen:
+        without = flag("no_dropout", chosen.pop("no_dropout"))
+        if chosen.setdefault("dropout", not without) is without:
             raise ConfigError(f"no_dropout={without} contradicts dropout={without}: give only one")
-    options = known | given
+    options = known | chosen
     for name, table in (("netG", NET_G), ("netD", NET_D), ("norm", NORM)):
         if name in options and options[name] not in table:
             raise unknown_name(name, str(options[name]), table)
@@ -67,9 +67,9 @@ def complete(role: str, architecture: dict[str, Any]) -> dict[str, Any]:
         count(name, options.get(name, 1))
     if "dropout" in options:
         flag("dropout", options["dropout"])
-    if "n_layers_D" in given and options["netD"] != "n_layers" and given["n_layers_D"] != 3:
+    if "n_layers_D" in chosen and options["netD"] != "n_layers" and chosen["n_layers_D"] != 3:
         raise ConfigError(
-            f"n_layers_D={given['n_layers_D']} has no effect with netD={options['netD']}: "
+            f"n_layers_D={chosen['n_layers_D']} has no effect with netD={options['netD']}: "
             "give netD=n_layers too"
         )
     options["norm"] = NORM[options["norm"]]
@@ -220,3 +220,14 @@ def _detect_norm(state: dict[str, Tensor]) -> str:
     kernels = sum(name.endswith("weight") for name in state)
     # The first or last convolutions have a bias in any case: one in a generator, two in a PatchGAN.
     return "instance" if biases == kernels else "none"
+
+
+PROJECT = Project(
+    complete=complete,
+    settings=settings,
+    module_names=module_names,
+    leftovers=leftovers,
+    detect=detect,
+    run_settings=run_settings,
+    preset="pix2pix",
+)
