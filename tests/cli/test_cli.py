@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from limner.cli import main
+from limner.cli.options import print_json
 from limner.config import differences, read_config
 from limner.data import decode
 
@@ -282,3 +283,9 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_json_holds_only_what_json_has_words_for(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"a": float("nan"), "b": [float("inf"), 1.5], "c": Path("x"), 3: "\udce9"})
+    told = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert told == {"a": None, "b": [None, 1.5], "c": "x", "3": "\udce9"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -52,7 +51,7 @@ def demo(
     from limner.cli.progress import progress
     from limner.config import replace
     from limner.data.facades import draw_facades
-    from limner.errors import CheckpointError, printable
+    from limner.errors import CheckpointError
     from limner.evaluation.evaluate import evaluate
     from limner.evaluation.report import write_report
     from limner.presets import preset
@@ -67,7 +66,7 @@ def demo(
             draw_facades(
                 data, train=TRAIN, val=VAL, test=TEST, seed=seed, on_drawn=lambda done: advance()
             )
-        print(printable(f"drew {TRAIN + VAL + TEST} pairs in {data}"), file=sys.stderr)
+        say(f"drew {TRAIN + VAL + TEST} pairs in {data}", aside=True)
     settings = {**SETTINGS, "seed": seed, "data.root": str(data)}
     config = replace(preset("pix2pix-small"), settings)
     train(config, out=run, resume=resume, progress=True, command=command_line())

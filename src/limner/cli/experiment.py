@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -121,7 +120,7 @@ def experiment(
         split=split,
     )
     if note:
-        print(note, file=sys.stderr)
+        say(note, aside=True)
     results = run_experiment(
         plan,
         out=folder,
@@ -153,7 +152,7 @@ def _show(results: dict[str, Any], folder: Path, *, as_json: bool) -> None:
     lines = [table.heads, *table.plain]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
-        print("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
+        say("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
     say(f"see {folder / 'report.html'}")
 
 

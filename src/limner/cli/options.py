@@ -138,14 +138,29 @@ def device_kind(name: str) -> str:
     return kind
 
 
-def say(line: str) -> None:
-    """Print one line of a result; names from elsewhere cannot move the terminal or break lines."""
-    print(printable(line))
+def say(line: str, *, aside: bool = False) -> None:
+    """Print one line; names from elsewhere cannot move the terminal or break the line.
+
+    Args:
+        line: part of a result, on standard output.
+        aside: no part of the result; then on standard error.
+    """
+    print(printable(line), file=sys.stderr if aside else sys.stdout)
 
 
 def print_json(result: Any) -> None:
-    """Print a result as one JSON document."""
-    print(json.dumps(result, indent=2, default=str))
+    """Print a result as one JSON document; numbers that JSON has no word for are null."""
+    print(json.dumps(_for_json(result), indent=2, default=str, allow_nan=False))
+
+
+def _for_json(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(key): _for_json(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_for_json(inner) for inner in value]
+    return value
 
 
 def print_scores(values: dict[str, float], details: dict[str, dict[str, Any]]) -> None:
@@ -162,7 +177,7 @@ def print_scores(values: dict[str, float], details: dict[str, dict[str, Any]]) -
         note = f"  ({detail['note']})" if detail.get("note") else ""
         between = f"  {bounds[name]:<{room}}" if room else ""
         images = detail.get("images", "?")
-        print(f"{name:<{width}}  {value:10.4f}{between}  over {images} images{note}")
+        say(f"{name:<{width}}  {value:10.4f}{between}  over {images} images{note}")
 
 
 def print_comparison(comparison: dict[str, Any]) -> None:
@@ -184,15 +199,15 @@ def print_comparison(comparison: dict[str, Any]) -> None:
         lines.append([name, *cells])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
-        print("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
+        say("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
     level = comparison["method"]["believed_below"]
     count = f"{comparison['images']:,}"
-    print(f"over {count} images; * better than every other run, p < {level} (Holm)")
+    say(f"over {count} images; * better than every other run, p < {level} (Holm)")
     for test in comparison["tests"]:
         words = told(test)
-        print(
+        say(
             f"{words['metric']}: {words['pair']} = {words['mean']} ({words['interval']}), images "
             f"won {words['wins']}, p {words['p']}: {words['verdict']}"
         )
     for note in comparison["notes"]:
-        print(note)
+        say(note)
