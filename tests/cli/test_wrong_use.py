@@ -87,7 +87,7 @@ def test_a_value_of_an_option_that_is_no_yaml(said, tmp_path: Path) -> None:
     file = tmp_path / "net.pth"
     file.write_bytes(b"")
     words = ("import", file, "--from", "SPADE", "--out", tmp_path / "x", "--option")
-    assert "--option z_dim=[2: the value is not valid YAML" in said(*words, "z_dim=[2")
+    assert "--option z_dim=[2 cannot be read as YAML" in said(*words, "z_dim=[2")
 
 
 def test_label_maps_that_cannot_be_scored_are_named_before_anything_is_translated(

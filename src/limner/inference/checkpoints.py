@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from limner.errors import CheckpointError
+from limner.files import check_file
 
 
 def step_of(folder: Path) -> int:
@@ -56,6 +57,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
         CheckpointError: the file is missing, damaged or of another architecture.
     """
     try:
+        check_file(path, at_most=2**40, error=CheckpointError)
         weights = load_file(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing: give another checkpoint") from None

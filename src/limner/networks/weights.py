@@ -165,6 +165,7 @@ def read(path: Path) -> dict[str, Tensor]:
     """Return the state dict of a `.safetensors` or `.pth` file; nothing in it is executed."""
     try:
         if path.suffix == ".safetensors":
+            files.check_file(path, at_most=LARGEST)
             state = load_file(path, device="cpu")
         else:
             state = load_pickled(path)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from limner.config import Config, to_yaml, with_overrides
 from limner.errors import CheckpointError, ConfigError
-from limner.files import write_text
+from limner.files import read_yaml, write_text
 from limner.networks import count_parameters
 from limner.presets import PRESETS, preset
 from limner.training.checkpoint import save_checkpoint
@@ -102,12 +102,7 @@ def _option(text: str) -> tuple[str, Any]:
     name, sign, value = text.partition("=")
     if not sign:
         raise ConfigError(f"--option {text}: write it as name=value, such as netG=unet_256")
-    try:
-        return name.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(
-            f"--option {text}: the value is not valid YAML: quote it, or close its brackets"
-        ) from None
+    return name.strip(), read_yaml(value, f"--option {text}")
 
 
 def _config(
