@@ -80,6 +80,7 @@ def test_another_network_brings_its_own_defaults() -> None:
         "dropout": 0.0,
         "dropout_kind": "element",
         "padding": "reflect",
+        "block_padding": None,
         "init": "normal",
         "init_gain": 0.02,
     }

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from limner.cli import main
 from limner.config import read_config
 from limner.errors import CheckpointError, ConfigError
+from limner.files import read_events
 from limner.inference import Translator
 from limner.networks import initialise, make_discriminator, make_generator
 from limner.training.checkpoint import newest
@@ -100,3 +103,37 @@ def test_wrong_use_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str
     words[3] = "junyanz"
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["network"] == "unet"
+
+
+def test_a_run_knows_where_it_comes_from(tmp_path: Path) -> None:
+    file = written(tmp_path / "net_G.pth", "generator", **ARCHITECTURES["instance"])
+    run = tmp_path / "run"
+    import_as_run(file, project="junyanz", out=run, direction="BtoA", options=["dropout=false"])
+    assert read_config(run / "config.yaml").data.direction == "BtoA"
+    (event,) = read_events(run)
+    assert event["event"] == "import"
+    assert (event["project"], event["direction"]) == ("junyanz", "BtoA")
+    assert event["options"]["netG"] == "unet_32"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert event["files"] == {"generator": {"name": "net_G.pth", "sha256": digest}}
+
+
+@pytest.mark.parametrize("said", [[], ["--direction", "AtoB"]])
+def test_an_imported_run_is_trained_further(said: list[str], tmp_path: Path) -> None:
+    file = written(tmp_path / "G.pth", "generator", **ARCHITECTURES["resnet"])
+    run, data = tmp_path / "run", tmp_path / "data"
+    for split in ("train", "val"):
+        for side in ("source", "target"):
+            for number in range(2):
+                path = data / split / side / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.effect_noise((32, 32), 50 + number).convert("RGB").save(path)
+    assert main(["import", str(file), "--from", "junyanz", "--out", str(run), *said]) == 0
+    changes = {"data.size": "32", "training.epochs": "1"}
+    words = ["train", str(data), "--out", str(run), "--resume", "--device", "cpu"]
+    for key in ("data.size", "training.epochs"):
+        words += ["--set", f"{key}={changes[key]}", "--allow", key]
+    assert main(words) == 0
+    events = [event["event"] for event in read_events(run)]
+    assert events[0] == "import"
+    assert "checkpoint" in events

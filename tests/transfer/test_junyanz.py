@@ -151,3 +151,64 @@ def test_names_go_there_and_back(
     back = to_project(ours, role=role, **options)
     assert back.keys() == state.keys()
     assert all(torch.equal(back[name], value) for name, value in state.items())
+
+
+class Block(nn.Module):
+    """A residual block of a fork that lets its convolutions pad with zeros."""
+
+    def __init__(self, channels: int, *, dropout: bool) -> None:
+        super().__init__()
+        layers = [nn.Conv2d(channels, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.ReLU()]
+        layers += [nn.Dropout(0.5)] if dropout else []
+        layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.BatchNorm2d(channels)]
+        self.conv_block = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv_block(x)
+
+
+def zero_padded(*, dropout: bool) -> nn.Module:
+    """Return a fork's resnet_6blocks; its outer convolutions reflect like all others."""
+    layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, 2, 7)]
+    layers += [nn.BatchNorm2d(2), nn.ReLU()]
+    for c in (2, 4):
+        conv = nn.Conv2d(c, 2 * c, 3, stride=2, padding=1)
+        layers += [conv, nn.BatchNorm2d(2 * c), nn.ReLU()]
+    layers += [Block(8, dropout=dropout) for _ in range(6)]
+    for c in (8, 4):
+        conv = nn.ConvTranspose2d(c, c // 2, 3, stride=2, padding=1, output_padding=1)
+        layers += [conv, nn.BatchNorm2d(c // 2), nn.ReLU()]
+    layers += [nn.ReflectionPad2d(3), nn.Conv2d(2, 3, 7), nn.Tanh()]
+    network = nn.Module()
+    network.model = nn.Sequential(*layers)
+    for conv in network.modules():
+        if isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) and conv.out_channels != 3:
+            assert conv.bias is not None
+            nn.init.zeros_(conv.bias)  # the project's have none before a batch norm
+            conv.bias = None
+    return network.eval()
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+@torch.inference_mode()
+def test_blocks_padded_with_zeros(dropout: bool, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = zero_padded(dropout=dropout)
+    for norm in theirs.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            assert norm.running_mean is not None
+            nn.init.normal_(norm.running_mean, 0, 0.2)
+            nn.init.uniform_(norm.weight, 0.5, 2)
+    file = saved(theirs.state_dict(), tmp_path)
+    detected = detect_options(file)
+    assert detected is not None
+    role, options = detected
+    assert role == "generator"
+    assert options["padding_type"] == "zero"
+    assert options["dropout"] is dropout
+    ours = import_network(file, **options)
+    assert isinstance(theirs.model, nn.Module)
+    image = drawn_image(1, 3, 32, 40).float()
+    assert difference(ours(image), theirs.model(image)) < 1e-5
+    back = to_project(ours.state_dict(), **options)
+    assert back.keys() == theirs.state_dict().keys()

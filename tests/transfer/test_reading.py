@@ -72,3 +72,44 @@ def test_a_header_length_that_looks_like_a_picture_is_still_safetensors(tmp_path
     header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'.ljust(length)
     file.write_bytes(length.to_bytes(8, "little") + header + bytes(4))
     assert list(read_state(file)) == ["a"]
+
+
+WRAPPINGS = {
+    "beside an epoch and an optimiser": lambda g, d: {
+        "epoch": 5, "state_dict": g, "optimizer": {"state": {}, "param_groups": [{"lr": 2e-4}]},
+    },
+    "an entry a network": lambda g, d: {"netG": g, "netD": d, "epoch": 5},
+    "a prefix a network": lambda g, d: {
+        **{f"generator.{name}": value for name, value in g.items()},
+        **{f"discriminator.{name}": value for name, value in d.items()},
+    },
+    "a prefix below a wrapper's": lambda g, d: {
+        "state_dict": {f"module.G.module.{name}": value for name, value in g.items()},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+def test_the_network_is_taken_out_of_what_trainers_save(wrapping: str, tmp_path: Path) -> None:
+    generator, discriminator = {"model.1.weight": torch.ones(2)}, {"model.0.weight": torch.zeros(3)}
+    torch.save(WRAPPINGS[wrapping](generator, discriminator), tmp_path / "latest.pth")
+    state = read_state(tmp_path / "latest.pth")
+    assert list(state) == ["model.1.weight"]
+    assert torch.equal(state["model.1.weight"], torch.ones(2))
+    if "a network" in wrapping:
+        state = read_state(tmp_path / "latest.pth", "discriminator")
+        assert list(state) == ["model.0.weight"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"first": {"a": torch.ones(1)}, "second": {"b": torch.ones(1)}},
+        {"a": torch.tensor([1.0, float("nan")])},
+        {"a": torch.tensor([1.0]), "b": torch.tensor([float("inf")])},
+    ],
+)
+def test_what_is_no_sound_network_is_refused(content: object, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "latest.pth")
+    with pytest.raises(CheckpointError, match=r"latest\.pth"):
+        read_state(tmp_path / "latest.pth")

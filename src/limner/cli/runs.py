@@ -131,6 +131,7 @@ def import_run(
     ] = None,
     discriminator: Path | None = None,
     encoder: Path | None = None,
+    direction: Literal["AtoB", "BtoA"] | None = None,
     json: Json = False,
 ) -> None:
     """Make a run of another project's checkpoint, to translate, evaluate or train further with.
@@ -138,7 +139,8 @@ def import_run(
     **Examples**
 
     - `limner import latest_net_G.pth --from junyanz --out runs/facades --option netG=unet_256`
-    - `limner import net_G.pth --from junyanz --out runs/day --discriminator net_D.pth`
+    - `limner import net_G.pth --from junyanz --out runs/day --discriminator net_D.pth
+      --direction BtoA`
     - `limner import latest_net_G.pth --from SPADE --out runs/city --option label_nc=35 --option
       aspect_ratio=2.0`
     - `limner import latest_net_G.pth --from SPADE --encoder latest_net_E.pth --out runs/vae
@@ -156,6 +158,8 @@ def import_run(
         The discriminator's weights, where they were kept.
     encoder
         The encoder's weights: SPADE's of a VAE, pix2pixHD's of the features of instances.
+    direction
+        The direction it was trained in, for data whose sides are called A and B.
     """
     from limner.transfer.import_run import import_as_run
 
@@ -166,6 +170,7 @@ def import_run(
         options=option or [],
         discriminator=discriminator,
         encoder=encoder,
+        direction=direction,
     )
     if json:
         print_json(facts)

@@ -72,6 +72,8 @@ class ResNetSettings(Section):
     """What is dropped: single values, whole channels, nothing."""
     padding: Literal["reflect", "replicate", "zero"] = "reflect"
     """How convolutions see beyond the border."""
+    block_padding: Literal["reflect", "replicate", "zero"] | None = None
+    """The same for the residual blocks alone; None means as `padding` says."""
     init: Init = "normal"
     """Initialisation of the weights; default is PyTorch's own."""
     init_gain: Gain = 0.02

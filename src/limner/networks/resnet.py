@@ -51,8 +51,9 @@ class ResNet(nn.Module):
     norm="instance"` and 9 or 6 blocks it has 11,378,179 or 7,837,699 parameters and computes what
     pytorch-CycleGAN-and-pix2pix's resnet_9blocks and resnet_6blocks compute.
 
-    `padding` (a name in PADDINGS) is that of the 7x7 convolutions and of the blocks; `bias` is
-    that of the convolutions within, None gives them one where the norm has none.
+    `padding` (a name in PADDINGS) is that of the 7x7 convolutions and of the blocks, which
+    `block_padding` gives another; `bias` is that of the convolutions
+    within, None gives them one where the norm has none.
 
     Raises:
         ConfigError: an unknown norm, dropout or padding.
@@ -73,11 +74,14 @@ class ResNet(nn.Module):
         dropout: float = 0.0,
         dropout_kind: str = "element",
         padding: str = "reflect",
+        block_padding: str | None = None,
         bias: bool | None = None,
     ) -> None:
         super().__init__()
-        if padding not in PADDINGS:
-            raise unknown_name("padding", padding, PADDINGS)
+        inner = padding if block_padding is None else block_padding
+        for name in (padding, inner):
+            if name not in PADDINGS:
+                raise unknown_name("padding", name, PADDINGS)
         self.in_channels, self.out_channels = in_channels, out_channels
         mode = PADDINGS[padding]
         has_bias = conv_bias(norm, bias)
@@ -98,7 +102,7 @@ class ResNet(nn.Module):
                     4 * width,
                     norm=norm,
                     dropout=dropout_layer(dropout_kind, dropout),
-                    padding=mode,
+                    padding=PADDINGS[inner],
                     bias=has_bias,
                 )
                 for _ in range(blocks)

@@ -53,6 +53,8 @@ def open_run(
     if checkpoint is not None:
         changed = differences(read_config(path), config)
         refused = {key: pair for key, pair in changed.items() if not _allowed(key, allow)}
+        if refused.get("data.direction", ("", ""))[0] is None:
+            del refused["data.direction"]  # an imported run left it to the data
         if refused:
             named = "; ".join(
                 f"{key} was {old} and is {new}" for key, (old, new) in refused.items()

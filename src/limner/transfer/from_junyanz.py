@@ -22,6 +22,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "input_nc": 3,
         "output_nc": 3,
         "dropout": True,
+        "padding_type": "reflect",
     },
     # Here input_nc counts all that the discriminator sees: source and target.
     "discriminator": {"netD": "basic", "n_layers_D": 3, "norm": "batch", "ndf": 64, "input_nc": 6},
@@ -35,6 +36,8 @@ NET_G: dict[str, tuple[str, dict[str, int]]] = {
     "resnet_9blocks": ("resnet", {"blocks": 9}),
 }
 NET_D = {"basic": "patch", "n_layers": "patch", "pixel": "pixel"}
+PADDING = ("reflect", "replicate", "zero")
+"""What its ResNets' blocks see beyond the border; their outer convolutions always reflect."""
 NORM = {"batch": "batch", "syncbatch": "batch", "instance": "instance", "none": "none"}
 _DROPOUT = 0.5
 
@@ -63,6 +66,8 @@ def complete(role: str, architecture: dict[str, Any]) -> dict[str, Any]:
     for name, table in (("netG", NET_G), ("netD", NET_D), ("norm", NORM)):
         if name in options and options[name] not in table:
             raise unknown_name(name, str(options[name]), table)
+    if options.get("padding_type", "reflect") not in PADDING:
+        raise unknown_name("padding_type", str(options["padding_type"]), PADDING)
     for name in ("ngf", "ndf", "input_nc", "output_nc", "n_layers_D"):
         count(name, options.get(name, 1))
     if "dropout" in options:
@@ -87,6 +92,8 @@ def settings(role: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         name, particular = NET_G[options["netG"]]
         dropout = _DROPOUT if options["dropout"] else 0.0
         sizes = {"out_channels": options["output_nc"], "width": options["ngf"]}
+        if name == "resnet" and options["padding_type"] != "reflect":
+            particular = {**particular, "block_padding": options["padding_type"]}
         return name, {**shared, **sizes, **particular, "dropout": dropout}
     name = NET_D[options["netD"]]
     layers = {"layers": options["n_layers_D"]} if name == "patch" else {}
@@ -99,7 +106,8 @@ def module_names(role: str, options: dict[str, Any]) -> dict[str, str]:
     if name == "unet":
         return _unet(keywords["depth"])
     if name == "resnet":
-        return _resnet(keywords["blocks"], dropout=options["dropout"])
+        padded = options["padding_type"] != "zero"
+        return _resnet(keywords["blocks"], dropout=options["dropout"], padded=padded)
     return _patch(keywords["layers"]) if name == "patch" else _pixel()
 
 
@@ -127,15 +135,19 @@ def _unet(depth: int) -> dict[str, str]:
     return downs | dict(reversed(ups))
 
 
-def _resnet(blocks: int, *, dropout: bool) -> dict[str, str]:
-    """One sequence; each block is one of [pad, conv, norm, relu, dropout?, pad, conv, norm]."""
+def _resnet(blocks: int, *, dropout: bool, padded: bool) -> dict[str, str]:
+    """One sequence; each block is one of [pad?, conv, norm, relu, dropout?, pad?, conv, norm].
+
+    Zeros are padded by the convolutions themselves: then the blocks have no layers for that.
+    """
     names: dict[str, str] = {}
     for index, ours in ((1, "first"), (4, "downs.0"), (7, "downs.1")):
         names |= {f"model.{index}": f"{ours}.conv", f"model.{index + 1}": f"{ours}.norm"}
-    second = 6 if dropout else 5
+    first = 1 if padded else 0
+    second = first + 3 + dropout + padded
     for block in range(blocks):
         theirs, ours = f"model.{10 + block}.conv_block", f"blocks.{block}.body"
-        names |= {f"{theirs}.1": f"{ours}.conv1", f"{theirs}.2": f"{ours}.norm1"}
+        names |= {f"{theirs}.{first}": f"{ours}.conv1", f"{theirs}.{first + 1}": f"{ours}.norm1"}
         names |= {f"{theirs}.{second}": f"{ours}.conv2", f"{theirs}.{second + 1}": f"{ours}.norm2"}
     after = 10 + blocks
     for index, ours in ((after, "ups.0"), (after + 3, "ups.1")):
@@ -166,10 +178,14 @@ def run_settings(
     options: dict[str, Any], keywords: dict[str, Any], encoder: dict[str, Any] | None
 ) -> dict[str, Any]:
     """Return what a run with this generator needs beside it, as dotted keys."""
-    return {
+    beside: dict[str, Any] = {
         "data.size": 2 ** keywords["depth"] if "depth" in keywords else 256,
         "data.channels": [options["input_nc"], options["output_nc"]],
     }
+    if keywords.get("block_padding") == "zero":
+        # No option of the project leads here: it is a fork's (DeepLIIF), which works in eval mode.
+        beside |= {"inference.statistics": "running", "inference.dropout": False}
+    return beside
 
 
 def leftovers(role: str, options: dict[str, Any]) -> frozenset[str]:
@@ -195,8 +211,11 @@ def detect(state: dict[str, Tensor]) -> tuple[str, dict[str, Any]] | None:
         first, last = kernels["model.1.weight"], kernels[max(kernels, key=_place)]
         inside = [n for n in kernels if ".conv_block." in n]
         sizes = {"ngf": first[0], "input_nc": first[1], "output_nc": last[0]}
-        dropout = {"dropout": any(".conv_block.6." in n for n in inside)}
-        return "generator", {"netG": f"resnet_{len(inside) // 2}blocks", **norm, **sizes, **dropout}
+        zeros = any(".conv_block.0." in n for n in inside)
+        second = ".conv_block.4." if zeros else ".conv_block.6."
+        more = {"dropout": any(second in n for n in inside)}
+        more |= {"padding_type": "zero"} if zeros else {}
+        return "generator", {"netG": f"resnet_{len(inside) // 2}blocks", **norm, **sizes, **more}
     if "model.0.weight" in kernels:
         first, layers = kernels["model.0.weight"], len(kernels) - 2
         kind = {"netD": "basic"} if layers == 3 else {"netD": "n_layers", "n_layers_D": layers}

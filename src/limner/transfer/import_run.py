@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from torch import Tensor
 
 from limner.config import Config, to_yaml, with_overrides
 from limner.errors import CheckpointError, ConfigError
-from limner.files import read_yaml, write_text
+from limner.files import append_line, read_yaml, write_text
 from limner.networks import count_parameters
+from limner.networks.weights import sha256
 from limner.presets import PRESETS, preset
 from limner.training.checkpoint import save_checkpoint
 from limner.training.resolving import resolved
@@ -38,6 +40,7 @@ def import_as_run(
     options: Sequence[str] = (),
     discriminator: Path | None = None,
     encoder: Path | None = None,
+    direction: Literal["AtoB", "BtoA"] | None = None,
 ) -> dict[str, Any]:
     """Write a run at step 0 that holds another project's networks.
 
@@ -50,9 +53,12 @@ def import_as_run(
         discriminator: its weights; without, the run begins with a new one.
         encoder: the weights of what tells the generator a picture's style: SPADE's net_E of a VAE,
             pix2pixHD's of instances' features.
+        direction: in which it translates data whose sides are called A and B; None leaves it to
+            the data.
 
     Returns:
-        What was written: network, keywords, parameters and the options they came from.
+        What was written: network, keywords, parameters and the options they came from. The run's
+        log says the same, with the files' names and SHA-256.
 
     Raises:
         ConfigError: an unknown project or option. CheckpointError: a file cannot be read, does
@@ -71,6 +77,8 @@ def import_as_run(
     weights = state_dict_of(file, project=project, role="generator", **architecture)
     name, keywords = network_settings(project, "generator", **architecture)
     around = run_settings(project, None if style is None else style.keywords, **architecture)
+    if direction is not None:
+        around["data.direction"] = direction
     config = _config(project, name, keywords, around, style)
     discriminator_weights = None
     if discriminator is not None:
@@ -88,8 +96,24 @@ def import_as_run(
         state.discriminators[0].plain.load_state_dict(discriminator_weights)
     write_text(out / "config.yaml", to_yaml(config))
     save_checkpoint(state, out)
+    files = {"generator": file, "discriminator": discriminator, "encoder": encoder}
+    event = {
+        "event": "import",
+        "step": 0,
+        "project": project,
+        "direction": direction,
+        "options": architecture,
+        "files": {
+            role: {"name": path.name, "sha256": sha256(path)}
+            for role, path in files.items()
+            if path is not None
+        },
+    }
+    append_line(out / "log.jsonl", json.dumps(event))
     return {
         "run": str(out),
+        "project": project,
+        "direction": direction,
         "network": name,
         "keywords": keywords,
         "parameters": count_parameters(state.generator.plain),
@@ -194,7 +218,7 @@ def read_encoder(file: Path, project: str) -> Encoder:
         raise ConfigError(f"{project} has no encoders: leave {file} out")
     options = shown_options(file, project, "encoder")
     name, keywords = network_settings(project, "encoder", **options)
-    state = read_state(file)
+    state = read_state(file, "encoder")
     weights = from_project(state, project=project, role="encoder", origin=str(file), **options)
     asks = known.asked_by_encoder(known.complete("encoder", options))
     return Encoder(file, name, keywords, weights, asks)

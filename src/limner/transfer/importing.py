@@ -65,14 +65,18 @@ def network_settings(project: str, role: str, **architecture: Any) -> tuple[str,
     return known.settings(role, known.complete(role, architecture))
 
 
-def detect_options(file: Path | str, project: str = "junyanz") -> tuple[str, Options] | None:
+def detect_options(
+    file: Path | str, project: str = "junyanz", *, role: str = "generator"
+) -> tuple[str, Options] | None:
     """Return the role and the options that the names and shapes in `file` show, None if foreign.
+
+    Of several networks in one file that of `role` is looked at.
 
     Raises:
         ConfigError: an unknown project.
         CheckpointError: the file cannot be read.
     """
-    return find(project).detect(read_state(Path(file)))
+    return find(project).detect(read_state(Path(file), role))
 
 
 def shown_options(file: Path | str, project: str, role: str) -> Options:
@@ -82,7 +86,7 @@ def shown_options(file: Path | str, project: str, role: str) -> Options:
         ConfigError: an unknown project.
         CheckpointError: the file cannot be read, or holds a network of another role.
     """
-    detected = detect_options(file, project)
+    detected = detect_options(file, project, role=role)
     if detected is None:
         return {}
     if detected[0] != role:
@@ -185,7 +189,7 @@ def state_dict_of(
         CheckpointError: the file is missing, damaged, unsafe, or does not fit the options.
     """
     network_settings(project, role, **architecture)  # wrong options before the file is read
-    state = read_state(Path(file))
+    state = read_state(Path(file), role)
     return from_project(state, project=project, role=role, origin=str(file), **architecture)
 
 
