@@ -180,6 +180,11 @@ class ClusterWorkers:
                 "--cluster needs dask.distributed: pip install 'limner[cluster]', here and where "
                 "the workers are"
             ) from None
+        if address.endswith(".json") and not Path(address).is_file():
+            raise ConfigError(
+                f"--cluster {address}: there is no such file: name the one that "
+                "`dask scheduler --scheduler-file` wrote"
+            )
         place = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
         try:
             self._client = distributed.Client(**place, timeout=ANSWER, set_as_default=False)
@@ -204,8 +209,9 @@ class ClusterWorkers:
 
     def _check(self, address: str, shared: Sequence[Path]) -> None:
         if not self._client.nthreads():
+            how = f"--scheduler-file {address}" if address.endswith(".json") else address
             raise ConfigError(
-                f"--cluster {address} has no workers: start some with `dask worker {address}`"
+                f"--cluster {address} has no workers: start some, `dask worker {how}`"
             )
         paths = [str(path.absolute()) for path in shared]
         for worker, (version, lost) in self._client.run(_look, paths).items():
