@@ -11,6 +11,7 @@ from small_cells import carry_out, tiny_plan, tiny_task
 
 from limner.errors import CheckpointError, ConfigError
 from limner.experiments.cell import Stage, is_done, measured, steps_done, train_and_measure
+from limner.experiments.epochs import read_times
 from limner.experiments.planning import Plan
 from limner.experiments.results import open_record, read_record
 from limner.experiments.running import run_cells
@@ -147,3 +148,69 @@ def test_seeds_come_one_after_the_other(drawn: Path) -> None:
     assert [job.name for job in plan.jobs(["GAN"])] == ["GAN, seed 0", "GAN, seed 1"]
     with pytest.raises(ConfigError, match="unknown cell 'gan': known are L1, cGAN"):
         plan.jobs(["gan"])
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"split": "../../elsewhere"}, "split"),
+        ({"seeds": [-1]}, "seeds"),
+        ({"metrics": ["l1", "beauty"]}, "metrics"),
+        ({"cells": {}}, "cells"),
+        ({"direction": "sideways"}, "direction"),
+        ({"pairs": None}, "pairs"),
+        (None, "all of it"),
+    ],
+)
+def test_a_damaged_record_is_refused_by_its_key(
+    early: tuple[Plan, Path], tmp_path: Path, change: dict | None, key: str
+) -> None:
+    record = read_record(early[1])
+    text = json.dumps([] if change is None else record | change)
+    (tmp_path / "experiment.json").write_text(text)
+    with pytest.raises(CheckpointError, match=key) as refused:
+        read_record(tmp_path)
+    assert str(tmp_path / "experiment.json") in str(refused.value)
+
+
+def test_a_record_whose_cells_leave_their_folder_or_lack_sound_settings_is_refused(
+    early: tuple[Plan, Path], tmp_path: Path
+) -> None:
+    record = read_record(early[1])
+    cell = record["cells"]["base"]
+    wrong = {"training": {**cell["config"]["training"], "lr": -1}}
+    path = tmp_path / "experiment.json"
+    path.write_text(json.dumps(record | {"cells": {"../base": cell}}))
+    with pytest.raises(CheckpointError, match=r"\.\./base"):
+        read_record(tmp_path)
+    damaged = {**cell, "config": cell["config"] | wrong}
+    path.write_text(json.dumps(record | {"cells": {"base": damaged}}))
+    with pytest.raises(CheckpointError, match=r"training\.lr"):
+        read_record(tmp_path)
+    path.write_text("{")
+    with pytest.raises(CheckpointError, match=r"experiment\.json"):
+        read_record(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["NaN", "Infinity", '"0.1"', "null"])
+def test_figures_that_are_no_numbers_are_not_results(
+    early: tuple[Plan, Path], tmp_path: Path, damage: str
+) -> None:
+    plan, out = early
+    task = tiny_task(plan.jobs()[0], plan, out)
+    folder = tmp_path / "evaluation" / "test"
+    folder.mkdir(parents=True)
+    source = json.loads((Path(task.run) / "evaluation/test/results.json").read_text())
+    stage, wanted = task.stages[-1], {"split": "test", "metrics": ("l1",)}
+    (folder / "results.json").write_text(json.dumps(source))
+    assert measured(tmp_path, stage, **wanted) is not None
+    source["scores"]["values"]["l1"] = json.loads(damage)
+    (folder / "results.json").write_text(json.dumps(source))
+    assert measured(tmp_path, stage, **wanted) is None
+
+
+def test_times_that_are_damaged_are_taken_anew(tmp_path: Path) -> None:
+    assert read_times(tmp_path) is None
+    for text in ("", "[]", '{"cells": {"base": {}}}', '{"cells": 3}'):
+        (tmp_path / "times.json").write_text(text)
+        assert read_times(tmp_path) is None

@@ -208,7 +208,8 @@ def _check_same(out: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     for key, what in (("name", "the experiment"), ("scale", "scale"), ("split", "split")):
         if old[key] != new[key]:
             raise ConfigError(f"{out} holds {what} {old[key]!r} and this is {new[key]!r}: {cure}")
-    if old["pairs"] != new["pairs"]:
+    # What a record of an earlier version did not look at is not held against the data.
+    if any(new["pairs"].get(key) != value for key, value in old["pairs"].items()):
         raise ConfigError(
             f"{out} was begun on other training pairs ({old['pairs']['pairs']} then, "
             f"{new['pairs']['pairs']} now, or other files): give the same data, or another --out"

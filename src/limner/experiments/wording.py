@@ -120,6 +120,11 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
         notes.append("Two seeds: their mean, in round brackets the lower and the higher of them.")
     if "sd" in kinds:
         notes.append("Three or more seeds: mean ± standard deviation over trainings (n - 1).")
+    if not record["as_published"]:
+        task = record["task"] or "another task, or of one that this record does not name"
+        notes.append(
+            f"Published figures are left out: they are of {task}, and this is not known to be that."
+        )
     if any(row["published"] for row in rows):
         about = sorted({o["note"] for row in rows for o in row["published"] if o["note"]})
         notes += [f"Published: {one}." for one in about]
@@ -198,6 +203,8 @@ def facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Source", record["source"]),
         ("Scale", record["scale"]),
         ("Data", f"{record['data']}, {record['pairs']['pairs']} training pairs"),
+        ("Direction", record["direction"]),
+        ("Published", record["task"] if record["as_published"] else ""),
         ("Measured on", f"{record['split']}, {_images(results)}"),
         ("Pictures", each(lambda told: "{1} x {0}".format(*told["data"]["size"]))),
         ("Width", f"generator {each(lambda told: told['generator'].get('width'))}{judges}"),
