@@ -149,7 +149,7 @@ def read_record(out: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    path = out / RECORD
+    path, where = out / RECORD, ""
     try:
         record = Record.model_validate(read_json(path, error=CheckpointError))
         for name, cell in record.cells.items():

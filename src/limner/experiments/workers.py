@@ -31,7 +31,11 @@ POLL = 0.2
 """Seconds between looks at what runs."""
 ANSWER = 10.0
 """Seconds that a scheduler may take to answer."""
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+ONE_THREAD: dict[str, str] = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
 """The environment of a training on the CPU: no figure depends on how many run beside it."""
 
 
