@@ -105,8 +105,8 @@ def lasting(call: Callable[[], object], *, seconds: float) -> float:
     """
     _count(call, seconds=seconds, least=1)
     begun = time.perf_counter()
-    made = _count(call, seconds=seconds, least=2)
-    return (time.perf_counter() - begun) / made
+    calls = _count(call, seconds=seconds, least=2)
+    return (time.perf_counter() - begun) / calls
 
 
 def _count(call: Callable[[], object], *, seconds: float, least: int) -> int:

@@ -1,4 +1,4 @@
-"""One training of an experiment: trained, measured, judged by its files alone, in its own process.
+"""One training of an experiment, in a process of its own; its files alone tell what is done.
 
 `python -m limner.experiments.cell` is that process. The first line of its stdin is the task as
 JSON. The pipe stays open as long as the parent lives: when it ends, however the parent ended, this

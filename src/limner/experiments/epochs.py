@@ -163,7 +163,7 @@ def _ratio(
 
 
 def measure_task(task: Mapping[str, Any]) -> None:
-    """Do what a timing's process is told (`running.time_epochs`)."""
+    """Do the task that `running.time_epochs` hands in."""
     measure_times(
         {name: Path(run) for name, run in task["runs"].items()},
         out=Path(task["out"]),

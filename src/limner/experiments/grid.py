@@ -52,24 +52,24 @@ def read_grid(path: Path) -> Table:
             message names the file, the cell and the cure.
     """
     try:
-        given = read_yaml(read_text(path, error=ConfigError), path)
+        grid = read_yaml(read_text(path, error=ConfigError), path)
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing: name a grid's YAML file, or a table") from None
-    if not isinstance(given, dict):
+    if not isinstance(grid, dict):
         raise ConfigError(f"{path} holds no grid: expected keys such as preset and cells or axes")
-    for key in given:
+    for key in grid:
         if key not in KEYS:
             raise ConfigError(f"{path}: {unknown_name('key', str(key), KEYS)}")
     try:
         table = Table(
-            title=str(given.get("title", path.stem)),
-            source=str(given.get("source", "")),
-            note=str(given.get("note", "")),
-            preset=_preset(given),
-            common=_changes(given.get("set") or {}, where="set"),
-            cells=_cells(given),
-            seeds=_seeds(given.get("seeds")),
-            metrics=_metrics(given.get("metrics")),
+            title=str(grid.get("title", path.stem)),
+            source=str(grid.get("source", "")),
+            note=str(grid.get("note", "")),
+            preset=_preset(grid),
+            common=_changes(grid.get("set") or {}, where="set"),
+            cells=_cells(grid),
+            seeds=_seeds(grid.get("seeds")),
+            metrics=_metrics(grid.get("metrics")),
         )
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
@@ -81,10 +81,10 @@ def read_grid(path: Path) -> Table:
     return table
 
 
-def _preset(given: Mapping[str, Any]) -> str:
-    if not isinstance(given.get("preset"), str):
+def _preset(grid: Mapping[str, Any]) -> str:
+    if not isinstance(grid.get("preset"), str):
         raise ConfigError("it names no preset to begin with: add preset (`limner presets` lists)")
-    return given["preset"]
+    return grid["preset"]
 
 
 def _changes(settings: object, *, where: str) -> dict[str, object]:
@@ -98,8 +98,8 @@ def _changes(settings: object, *, where: str) -> dict[str, object]:
     return {str(key): value for key, value in settings.items()}
 
 
-def _cells(given: Mapping[str, Any]) -> tuple[Cell, ...]:
-    named, axes = given.get("cells"), given.get("axes")
+def _cells(grid: Mapping[str, Any]) -> tuple[Cell, ...]:
+    named, axes = grid.get("cells"), grid.get("axes")
     if (named is None) == (axes is None):
         raise ConfigError(
             "give either cells, each with its settings, or axes, each with its values"
@@ -152,26 +152,27 @@ def _word(value: object) -> str:
     return re.sub(r"[^A-Za-z0-9.+-]+", "-", text).strip("-") or "none"
 
 
-def _seeds(given: object) -> tuple[int, ...]:
-    if given is None:
+def _seeds(value: object) -> tuple[int, ...]:
+    if value is None:
         return ()
-    seeds = list(range(given)) if type(given) is int and given > 0 else given
+    counted = type(value) is int and value > 0
+    seeds = list(range(value)) if counted else value
     if (
         not isinstance(seeds, list)
         or not seeds
         or not all(type(seed) is int and seed >= 0 for seed in seeds)
         or len(set(seeds)) != len(seeds)
     ):
-        raise ConfigError(f"seeds is {given!r}: give a number from 1, or a list such as [0, 1]")
+        raise ConfigError(f"seeds is {value!r}: give a number from 1, or a list such as [0, 1]")
     return tuple(seeds)
 
 
-def _metrics(given: object) -> tuple[str, ...]:
-    if given is None:
+def _metrics(names: object) -> tuple[str, ...]:
+    if names is None:
         return ()
-    if not isinstance(given, list):
-        raise ConfigError(f"metrics is {given!r}: give a list, such as [l1, ssim]")
-    return tuple(checked_metrics([str(name) for name in given]))
+    if not isinstance(names, list):
+        raise ConfigError(f"metrics is {names!r}: give a list, such as [l1, ssim]")
+    return tuple(checked_metrics([str(name) for name in names]))
 
 
 def checked_metrics(metrics: Sequence[str]) -> list[str]:

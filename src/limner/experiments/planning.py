@@ -189,9 +189,9 @@ def choose_metrics(asked: Sequence[str], *, weights: Path | None) -> tuple[tuple
         for need in dict.fromkeys(need for metric in metrics for need in METRICS[metric].weights):
             read(find(need, weights=weights))
         return tuple(dict.fromkeys(metrics)), ""
-    found = [name for name in PRETRAINED if _at_hand(name, weights)]
-    if found:
-        return (*found, *ALWAYS), ""
+    usable = [name for name in PRETRAINED if _at_hand(name, weights)]
+    if usable:
+        return (*usable, *ALWAYS), ""
     if weights is not None:
         raise WeightsError(
             f"--weights {weights} holds nothing that {', '.join(PRETRAINED)} could use: name the "
@@ -316,21 +316,21 @@ def _opened(config: Config, known: dict[str, TrainingData], *, split: str) -> Tr
 def _cell_plan(cell: Cell, data: TrainingData) -> CellPlan:
     steps, per_epoch = data.total_steps, data.steps_per_epoch
     check_early(cell, data.config)
-    found: dict[int, Measurement] = {}
+    measurements: dict[int, Measurement] = {}
     for early in cell.early:
         step = early.step(steps)
         epochs = round(step / per_epoch, 2)
         label = f"{cell.name}, {epochs:g} of {round(steps / per_epoch, 2):g} epochs"
-        if step >= steps or step in found:
+        if step >= steps or step in measurements:
             raise ConfigError(
                 f"cell {cell.name} is measured after {early.epochs} of {early.of} epochs, and "
                 f"{steps} steps are too few to tell that from the others: raise training.epochs"
             )
-        found[step] = Measurement(label, step, epochs, True, early.published)
+        measurements[step] = Measurement(label, step, epochs, True, early.published)
     whole = round(steps / per_epoch, 2)
     label = f"{cell.name}, {whole:g} epochs" if cell.early else cell.name
-    found[steps] = Measurement(label, steps, whole, False, cell.published)
-    ordered = tuple(found[step] for step in sorted(found))
+    measurements[steps] = Measurement(label, steps, whole, False, cell.published)
+    ordered = tuple(measurements[step] for step in sorted(measurements))
     return CellPlan(cell, data.config, steps, per_epoch, ordered)
 
 
