@@ -244,8 +244,8 @@ def _remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed processes, of whatever machine, left unfinished in `folder` and below it.
+def sweep(folder: Path, *, below: bool = True) -> None:
+    """Remove what killed processes, of whatever machine, left unfinished in `folder`, and below it where asked.
 
     Call it with the folder's lock held: nobody else's work is then under way there.
     """
@@ -256,7 +256,7 @@ def sweep(folder: Path) -> None:
                 path.replace(home)
             elif name.startswith(TEMPORARY):
                 _remove(path)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if below and not name.startswith(".")]
 
 
 @contextlib.contextmanager

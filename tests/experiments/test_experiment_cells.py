@@ -15,7 +15,7 @@ from limner.experiments.epochs import read_times
 from limner.experiments.planning import Plan
 from limner.experiments.results import open_record, read_record
 from limner.experiments.running import run_cells
-from limner.files import read_events
+from limner.files import TEMPORARY, read_events
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,10 @@ def test_finished_cells_are_not_touched(
         "limner.experiments.workers.run_process", lambda *_, **__: pytest.fail("a process began")
     )
     before = {path: path.stat().st_mtime_ns for path in out.rglob("cells/**/*") if path.is_file()}
+    left = out / f"{TEMPORARY}of-a-kill"  # by a process that was writing the record
+    left.write_text("{")
     run_cells(plan, out=out)
+    assert not left.exists()
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert read_events(out)[-1]["done"] == 1
 

@@ -23,7 +23,7 @@ from limner.experiments.workers import (
     local_workers,
     see_through,
 )
-from limner.files import lock
+from limner.files import lock, sweep
 from limner.training.events import JsonLog
 
 LOCK = ".lock"
@@ -124,6 +124,7 @@ def run_cells(
     workers = open_workers(device, jobs=jobs, cluster=cluster, shared=shared)
     try:
         with lock(out / LOCK):
+            sweep(out, below=False)  # each run has a lock of its own
             record = open_record(out, plan)
             log = JsonLog(out)
             try:
