@@ -20,6 +20,9 @@ def translate(
     instances: Path | None = None,
     style: Path | None = None,
     samples: Few | None = None,
+    as_: Annotated[
+        Literal["uint8", "uint16", "int16", "float32"] | None, Parameter(name="--as")
+    ] = None,
     seed: Seed = 0,
     checkpoint: Name = "best",
     backend: str = "folded",
@@ -29,7 +32,8 @@ def translate(
 ) -> None:
     """Translate pictures, or label maps, with a trained run.
 
-    Each output bears the name of its input, as PNG. Nothing that exists is overwritten unless
+    Each output bears the name of its input, as PNG, or as TIFF where PNG cannot hold the targets'
+    type. Nothing that exists is overwritten unless
     `--overwrite` is given.
 
     **Examples**
@@ -60,6 +64,9 @@ def translate(
         A picture whose style the results take, for a run with an encoder (`spade-vae`).
     samples
         So many results for each input, in drawn styles: NAME_1.png, NAME_2.png ...
+    as_
+        The type of the samples written: without it the targets' own, with their values. uint8 is a
+        preview, the targets' range from black to white.
     seed
         Decides the drawn styles.
     checkpoint
@@ -77,9 +84,9 @@ def translate(
         check_style,
         draw_codes,
         latent_of,
-        picture_suffix,
         plan_translation,
         read_style,
+        result_suffix,
         translate_file,
     )
 
@@ -92,7 +99,7 @@ def translate(
     tasks = plan_translation(
         inputs,
         out=out,
-        suffix=picture_suffix(config.data.channels[1]),
+        suffix=result_suffix(config, as_),
         overwrite=overwrite,
         labels=config.data.labels is not None,
         samples=samples,
@@ -112,6 +119,7 @@ def translate(
                 instances=instances,
                 style=told,
                 code=None if codes is None else codes[number % len(codes)][None],
+                wanted_type=as_,
             )
             advance()
     if json:

@@ -37,7 +37,14 @@ from limner.data.layouts import (
     splits,
 )
 from limner.data.loader import EpochBatches, batches_per_epoch, collate, make_loader
-from limner.data.opening import decide_interpolation, open_dataset, scan, validate
+from limner.data.opening import (
+    RangeFacts,
+    decide_interpolation,
+    derive_ranges,
+    open_dataset,
+    scan,
+    validate,
+)
 from limner.data.pairs import Pair, images_in, left_out, natural
 from limner.data.pixels import (
     INTERPOLATIONS,
@@ -51,6 +58,7 @@ from limner.data.pixels import (
     resize,
     to_float,
 )
+from limner.data.ranges import Span, stored_type, to_file_values
 from limner.data.settings import DataSettings, LabelSettings
 
 __all__ = [
@@ -69,8 +77,10 @@ __all__ = [
     "LabelSettings",
     "Pair",
     "PairedDataset",
+    "RangeFacts",
     "Residence",
     "Sample",
+    "Span",
     "apply",
     "as_channels",
     "batches_per_epoch",
@@ -85,6 +95,7 @@ __all__ = [
     "decide_interpolation",
     "decode",
     "derive_labels",
+    "derive_ranges",
     "draw",
     "expand",
     "find_pairs",
@@ -113,6 +124,8 @@ __all__ = [
     "scan",
     "scan_labels",
     "splits",
+    "stored_type",
+    "to_file_values",
     "to_float",
     "validate",
 ]

@@ -28,12 +28,16 @@ from limner.data.pixels import (
     to_float,
     to_uint16,
 )
+from limner.data.ranges import Span, resized
 from limner.errors import ConfigError, DataError
 
 _DRAWS = 2  # sets the streams of the samples' draws apart from that of the order (order.py)
 
 
 _INSTANCE_PLANES = 2  # bytes of an instance id
+
+Spans = tuple[Span | None, Span | None]
+"""The stated ranges of source and target; None for that of the files' type."""
 
 
 class _Sample(TypedDict):
@@ -44,9 +48,13 @@ class _Sample(TypedDict):
 
 
 class Sample(_Sample, total=False):
-    """One pair as the networks take it; with label maps perhaps an instance map."""
+    """One pair as the networks take it; with label maps perhaps an instance map.
+
+    `mask`, 1 x H x W, is 1 where pixels count, where the data set has values that stand for none.
+    """
 
     instance: Tensor
+    mask: Tensor
 
 
 class PairedDataset(Dataset):
@@ -61,7 +69,8 @@ class PairedDataset(Dataset):
 
     mode: a key of `transforms.MODES`. size, load_size: (height, width) in pixels. channels,
     interpolation: for source and target. cache: made by `planned_cache`, or None. labels: how
-    label maps are read; None where sources are pictures. With a `residence`, which is set after
+    label maps are read; None where sources are pictures. spans: the stated ranges of source and
+    target. With a `residence`, which is set after
     the data set is made, tensors are on its device.
 
     Raises `ConfigError` for settings that clash, and `DataError`, naming the file, for an image
@@ -83,6 +92,7 @@ class PairedDataset(Dataset):
         seed: int,
         augment: bool,
         labels: LabelMaps | None = None,
+        spans: Spans = (None, None),
     ):
         if seed < 0:
             raise ConfigError(f"seed is {seed}: it must be zero or more")
@@ -104,6 +114,11 @@ class PairedDataset(Dataset):
             self._fields = [labels.planes, channels[1]]
             if labels.instances:
                 self._fields.append(_INSTANCE_PLANES)
+        self.spans = spans
+        self._measured = any(span is not None for span in spans)
+        self.masked = any(span is not None and span.nodata is not None for span in spans)
+        if self.masked:
+            self._fields.append(1)
         self._resized = resized_to(self.mode, size=size, load_size=load_size, augment=augment)
 
     def __len__(self) -> int:
@@ -123,23 +138,29 @@ class PairedDataset(Dataset):
                 drawn = central(height=height, width=width, size=size)
         except DataError as error:
             raise DataError(f"{self.pairs[index].source}: {error}") from None
-        source, target, *instance = apply(drawn, stack).split(self._fields)
+        source, target, *others = apply(drawn, stack).split(self._fields)
         sample: Sample = {
-            "source": to_float(source) if self.labels is None else unpacked(source),
-            "target": to_float(target),
+            "source": self._float(source) if self.labels is None else unpacked(source),
+            "target": self._float(target),
             "name": self.pairs[index].name,
             "index": index,
         }
-        if instance:
-            sample["instance"] = unpacked(instance[0])
+        if self.masked:
+            sample["mask"] = others.pop()
+        if others:
+            sample["instance"] = unpacked(others[0])
         return sample
+
+    def _float(self, image: Tensor) -> Tensor:
+        return image.contiguous() if self._measured else to_float(image)
 
     def prepared(self, index: int) -> Tensor:
         """Return source and target, joined along the channels, as they are before any draw.
 
         (Cs + Ct) x H x W, uint8, or uint16 where either is: decoded, with the channels asked for,
-        and resized; from the cache where it has them. A label map is the bytes of its ids, lowest
-        first, and so is an instance map, which comes last.
+        and resized; from the cache where it has them. With stated ranges it is float32 in [-1, 1],
+        and a last plane of 0 and 1 tells which pixels count. A label map is the bytes of its ids,
+        lowest first, and so is an instance map, which comes after the target.
         """
         pair = self.pairs[index]
         if self.cache is None:
@@ -168,6 +189,7 @@ class PairedDataset(Dataset):
             names.append(file_name(self._files(pair), self._settings(pair.source_half)))
             height, width = self._resized or (source.height, source.width)
             bits = target.bits if self.labels else max(source.bits, target.bits)
+            bits = 32 if self._measured else bits
             sizes.append(file_bytes((sum(self._fields), height, width), bits=bits))
         return DatasetCache(
             folder, limit_bytes=limit_bytes, names=names, sizes=sizes, beside=beside
@@ -180,7 +202,10 @@ class PairedDataset(Dataset):
         return files
 
     def _settings(self, source_half: Half | None) -> tuple[object, ...]:
+        plain: tuple[object, ...]
         plain = source_half, self.channels, self.convert, self._resized, self.interpolation
+        if self._measured:
+            plain = (*plain, self.spans)
         return plain if self.labels is None else (*plain, self.labels)
 
     def _decoded(self, pair: Pair) -> Tensor:
@@ -197,26 +222,51 @@ class PairedDataset(Dataset):
             planes.append(packed(instance, _INSTANCE_PLANES))
         if self._resized is not None:
             planes = [resize(part, self._resized, interpolation="nearest") for part in planes]
-            target = resize(target, self._resized, interpolation=self.interpolation[1])
+        target, valid = self._side(1, target, pair.target)
         source, *rest = (part.to(target.dtype) for part in planes)
-        return torch.cat([source, target, *rest])
+        return torch.cat([source, target, *rest, *self._mask([valid], target)])
 
     def _pictures(self, pair: Pair) -> Tensor:
-        fields = []
-        images = read_pair(pair)
-        paths = (pair.source, pair.target)
-        for image, path, channels, interpolation in zip(
-            images, paths, self.channels, self.interpolation, strict=True
-        ):
-            image = as_channels(image, channels, convert=self.convert, path=path)
-            if self._resized is not None:
-                image = resize(image, self._resized, interpolation=interpolation)
-            fields.append(image)
-        source, target = fields
+        images = [
+            as_channels(image, channels, convert=self.convert, path=path)
+            for image, path, channels in zip(
+                read_pair(pair), (pair.source, pair.target), self.channels, strict=True
+            )
+        ]
+        sides = [
+            self._side(side, image, path)
+            for side, (image, path) in enumerate(
+                zip(images, (pair.source, pair.target), strict=True)
+            )
+        ]
+        (source, _), (target, _) = sides
         _alike(pair, source, target)
         if source.dtype != target.dtype:
             source, target = to_uint16(source), to_uint16(target)
-        return torch.cat([source, target])
+        return torch.cat([source, target, *self._mask([valid for _, valid in sides], target)])
+
+    def _side(self, side: int, image: Tensor, path: Path) -> tuple[Tensor, Tensor | None]:
+        """Return an image in its range and size, and which of its pixels count."""
+        span, interpolation = self.spans[side], self.interpolation[side]
+        if not self._measured:
+            if self._resized is not None:
+                image = resize(image, self._resized, interpolation=interpolation)
+            return image, None
+        scaled, valid = (
+            (to_float(image), None) if span is None else span.to_network(image, path=path)
+        )
+        if self._resized is not None:
+            scaled, valid = resized(scaled, valid, self._resized, interpolation=interpolation)
+        return scaled, valid
+
+    def _mask(self, valid: Sequence[Tensor | None], like: Tensor) -> list[Tensor]:
+        """Return the plane that tells which pixels count, where there is one."""
+        if not self.masked:
+            return []
+        plane = torch.ones_like(like[:1])
+        for counts in valid:
+            plane = plane if counts is None else plane * counts
+        return [plane]
 
 
 def _alike(pair: Pair, source: Tensor, target: Tensor) -> None:

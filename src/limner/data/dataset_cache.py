@@ -23,7 +23,7 @@ VERSION = 1  # of what the files hold; raise it whenever decoding or resizing ch
 _HEADER = 128  # bytes before the samples in an .npy file of three dimensions
 _STALE = 3600  # seconds after which a temporary file has no writer any more
 
-_DTYPES = (np.uint8, np.uint16)
+_DTYPES = (np.uint8, np.uint16, np.float32)
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class DatasetCache:
         return torch.from_numpy(array) if sound else None
 
     def write(self, index: int, name: str, image: Tensor) -> None:
-        """Keep a C x H x W uint8 or uint16 image, if it is one of those to be kept."""
+        """Keep a C x H x W image, if it is one of those to be kept."""
         if index not in self.kept or self._failed[0]:
             return
         try:

@@ -118,7 +118,8 @@ class EpochBatches(Sampler[list[tuple[int, int]]]):
 Batch = dict[str, Any]
 """`source` and `target` N x C x H x W, `name` a list of N, `index` N integers.
 
-With label maps `source` is N x H x W, and so is `instance` where there is one.
+With label maps `source` is N x H x W, and so is `instance` where there is one. `mask`,
+N x 1 x H x W, is 1 where pixels count; it is there where some values stand for none.
 """
 
 
@@ -243,7 +244,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
                 )
     batch: Batch = {
         field: torch.stack([sample[field] for sample in samples])  # pyright: ignore[reportTypedDictNotRequiredAccess]
-        for field in ("source", "target", "instance")
+        for field in ("source", "target", "instance", "mask")
         if field in first
     }
     batch["name"] = [sample["name"] for sample in samples]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from limner.data.dataset import PairedDataset, read_pair
-from limner.data.decode import Header, probe
+from limner.data.dataset import PairedDataset, Spans, read_pair
+from limner.data.dataset_cache import FileMemory
+from limner.data.decode import Header, decode, probe
 from limner.data.labelmaps import LabelMaps
 from limner.data.labels import check_labels
 from limner.data.layouts import find_pairs
@@ -23,6 +25,8 @@ from limner.data.pixels import (
     is_convertible,
     looks_like_labels,
 )
+from limner.data.ranges import narrow_range, not_finite, percentile_range, stored_type, type_problem
+from limner.data.settings import DataSettings, Percentiles
 from limner.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -49,6 +53,7 @@ def open_dataset(
     batch_size: int,
     beside: Sequence[PairedDataset] = (),
     labels: LabelMaps | None = None,
+    spans: Spans = (None, None),
 ) -> PairedDataset:
     """Find the pairs of a split, check them all, decide what is "auto" and open the cache.
 
@@ -74,7 +79,9 @@ def open_dataset(
         channels=channels if labels is None else (None, channels[1]),
         convert=convert,
         batch_size=batch_size,
+        spans=spans,
     )
+    _check_finite(pairs, fields, spans, memory=cache_folder)
     if labels is not None:
         check_labels(pairs, labels, memory=cache_folder)
         interpolation = ("nearest", interpolation[1])
@@ -91,6 +98,7 @@ def open_dataset(
         seed=seed,
         augment=augment,
         labels=labels,
+        spans=spans,
     )
     if cache_folder is not None:
         claims = {}
@@ -111,8 +119,8 @@ def decide_interpolation(pairs: Sequence[Pair], interpolation: tuple[str, str]) 
     """
     if "auto" not in interpolation:
         return interpolation
-    count = min(_LOOKED_AT, len(pairs))
-    chosen = [pairs[place * len(pairs) // count] for place in range(count)]
+    chosen = _spread(pairs)
+    count = len(chosen)
     votes = [tuple(looks_like_labels(image) for image in read_pair(pair)) for pair in chosen]
     decided = []
     for field, name in enumerate(interpolation):
@@ -124,6 +132,76 @@ def decide_interpolation(pairs: Sequence[Pair], interpolation: tuple[str, str]) 
             logger.info("%s: it is resized with %s", found, name)
         decided.append(name)
     return decided[0], decided[1]
+
+
+def _check_finite(
+    pairs: Sequence[Pair],
+    fields: Sequence[tuple[Header, Header]],
+    spans: Spans,
+    *,
+    memory: Path | None,
+) -> None:
+    """Find numbers that are not finite before the work starts, where nothing says what they are."""
+    paths = [
+        path
+        for pair, headers in zip(pairs, fields, strict=True)
+        for read, span, path in zip(headers, spans, (pair.source, pair.target), strict=True)
+        if span is not None and span.nodata is None and read.dtype.is_floating_point
+    ]
+    known = FileMemory(memory, "finite", paths)
+    unread = [path for path in paths if known.get(path) is None]
+    with ThreadPoolExecutor(4) as pool:
+        finite = pool.map(lambda path: bool(torch.isfinite(decode(path)).all()), unread)
+        for path, sound in zip(unread, finite, strict=True):
+            known.put(path, sound)
+    known.save()
+    _raise_first(not_finite(path) for path in paths if not known.get(path))
+
+
+@dataclass(frozen=True)
+class RangeFacts:
+    """What a training set tells of its values: settings by their keys, and notes to be said."""
+
+    settings: dict[str, object]
+    notes: tuple[str, ...]
+
+
+def derive_ranges(pairs: Sequence[Pair], data: DataSettings) -> RangeFacts:
+    """Resolve what the training set decides of `data.range` and `data.type`.
+
+    Raises:
+        DataError: a file cannot be read, or percentiles tell no range.
+    """
+    fields = scan(pairs)
+    roles = ["target"] if data.labels is not None else ["source", "target"]
+    settings: dict[str, object] = {}
+    notes: list[str] = []
+    chosen = _spread(pairs)
+    for role in roles:
+        side = ("source", "target").index(role)
+        ends = getattr(data.range, role)
+        stored = stored_type([headers[side] for headers in fields])
+        if stored != "uint8":
+            settings[f"data.type.{role}"] = stored
+        if isinstance(ends, Percentiles):
+            images = (read_pair(pair)[side] for pair in pairs)
+            low, high = percentile_range(images, len(pairs), ends.percentiles, nodata=data.nodata)
+            settings[f"data.range.{role}"] = (low, high)
+            notes.append(
+                f"the {role} range is [{low:g}, {high:g}], the percentiles "
+                f"{list(ends.percentiles)} of the training set"
+            )
+        elif ends == "type" and (
+            sentence := narrow_range([read_pair(pair)[side] for pair in chosen], role)
+        ):
+            notes.append(sentence)
+    return RangeFacts(settings, tuple(notes))
+
+
+def _spread(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return up to 16 pairs, spread over a data set."""
+    count = min(_LOOKED_AT, len(pairs))
+    return [pairs[place * len(pairs) // count] for place in range(count)]
 
 
 def scan(pairs: Sequence[Pair], *, threads: int = 4) -> list[tuple[Header, Header]]:
@@ -166,6 +244,7 @@ def validate(
     channels: tuple[int | None, int],
     convert: bool,
     batch_size: int,
+    spans: Spans = (None, None),
 ) -> None:
     """Raise `DataError` for what would fail in training, from the headers that `scan` read.
 
@@ -184,10 +263,12 @@ def validate(
         if wanted is not None
     )
     _raise_first(
-        f"{path} holds samples of type {read.dtype}: save it with 8 or 16 bit unsigned samples"
+        type_problem(read.dtype, span, role=role, path=path)
         for pair, headers in both
-        for read, wanted, path in zip(headers, channels, (pair.source, pair.target), strict=True)
-        if wanted is not None and read.dtype not in (torch.uint8, torch.uint16)
+        for read, span, role, path, wanted in zip(
+            headers, spans, ("source", "target"), (pair.source, pair.target), channels, strict=True
+        )
+        if wanted is not None
     )
     _raise_first(
         f"{pair.source} is {_size(source)} and its target {pair.target} is {_size(target)}: the "

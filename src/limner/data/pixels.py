@@ -68,6 +68,8 @@ def as_channels(
         colour = _luma(colour)
     if not wants_alpha:
         return colour.contiguous()
+    if image.dtype not in (torch.uint8, torch.uint16):
+        raise DataError(f"{path} holds measured values, to which no alpha can be added")
     opaque = torch.full_like(image[:1], torch.iinfo(image.dtype).max)
     return torch.cat([colour, image[colours:] if has_alpha else opaque])
 
@@ -92,6 +94,10 @@ def to_uint16(image: Tensor) -> Tensor:
 
 
 def _luma(rgb: Tensor) -> Tensor:
+    if rgb.dtype not in (torch.uint8, torch.uint16):
+        weights = torch.tensor(_LUMA, dtype=torch.float64).div(0x10000)[:, None, None]
+        grey = (rgb.double() * weights).sum(dim=0, keepdim=True)
+        return (grey if rgb.is_floating_point() else grey.round()).to(rgb.dtype)
     wide = rgb.to(torch.int64)
     red, green, blue = (weight * channel for weight, channel in zip(_LUMA, wide, strict=True))
     return ((red + green + blue + 0x8000) >> 16).to(rgb.dtype)[None]
@@ -125,7 +131,7 @@ def checked_interpolation(name: str) -> str:
 
 
 def resize(image: Tensor, size: tuple[int, int], *, interpolation: str) -> Tensor:
-    """Resize a C x H x W uint8 or uint16 image to (height, width) = `size`.
+    """Resize a C x H x W uint8, uint16 or float32 image to (height, width) = `size`.
 
     All but nearest are antialiased, as Pillow's are. uint8 is within 1 level of Pillow's result (2
     in a few pixels of a million), unless one side grows and the other shrinks: there Pillow changes
@@ -135,7 +141,7 @@ def resize(image: Tensor, size: tuple[int, int], *, interpolation: str) -> Tenso
     if tuple(image.shape[-2:]) == size:
         return image
     batch = image[None]
-    if image.dtype == torch.uint8:
+    if image.dtype in (torch.uint8, torch.float32):
         return F.interpolate(batch, size, mode=kind.mode, antialias=kind.antialias)[0]
     # torch resizes no uint16; every one of its values is a float32.
     result = F.interpolate(batch.float(), size, mode=kind.mode, antialias=kind.antialias)[0]
@@ -149,6 +155,8 @@ def looks_like_labels(image: Tensor) -> bool:
     JPEG have noise along the borders; there the colours lie in several tight clusters, while those
     of a photo spread (a grey photo or a large white background have one tight cluster at most).
     """
+    if image.dtype not in (torch.uint8, torch.uint16):
+        return False  # measured values
     pixels = image.numpy().transpose(1, 2, 0)
     if min(pixels.shape[:2]) < 3:
         return False

@@ -6,12 +6,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from limner.data.ranges import Span
 from limner.errors import ConfigError
 from limner.settings import Channels, PositiveInt, Section, Size, both
 
 Interpolation = Literal["auto", "nearest", "bilinear", "bicubic", "lanczos"]
 Interpolations = Annotated[tuple[Interpolation, Interpolation], BeforeValidator(both)]
 Level = Annotated[int, Field(ge=0, le=255)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=100)]
+FileType = Literal["uint8", "uint16", "int16", "int32", "float32"]
 
 
 class LabelSettings(Section):
@@ -64,6 +68,58 @@ class LabelSettings(Section):
         return expansion["classes"] + (self.void is not None) + expansion["edges"]
 
 
+class Percentiles(Section):
+    """A range that the training set tells; it is resolved into numbers as training starts."""
+
+    percentiles: tuple[Share, Share]
+    """The shares in percent of all values that lie below its two ends."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Percentiles:
+        if self.percentiles[0] >= self.percentiles[1]:
+            raise ValueError(f"percentiles={list(self.percentiles)}: give the lower one first")
+        return self
+
+
+Range = Literal["type"] | tuple[Number, Number] | Percentiles
+
+
+class RangeSettings(Section):
+    """Which values of the files are -1 and 1 to the networks."""
+
+    source: Range = "type"
+    """type: the whole range of 8 or 16 bit files; [low, high]; or {percentiles: [0.1, 99.9]}."""
+    target: Range = "type"
+    """The same for the target; a translation is written in it."""
+
+
+class ScaleSettings(Section):
+    """How values lie between the ends of a stated range."""
+
+    source: Literal["linear", "log"] = "linear"
+    """log: equal factors are equal steps."""
+    target: Literal["linear", "log"] = "linear"
+    """The same for the target."""
+
+
+class UnitSettings(Section):
+    """What values are counted in."""
+
+    source: str | None = None
+    """A word such as HU, dB or m; None where it is not known."""
+    target: str | None = None
+    """The same for the target."""
+
+
+class TypeSettings(Section):
+    """The types of samples in the files of a data set."""
+
+    source: FileType | None = None
+    """None for 8 bits; the training set tells others."""
+    target: FileType | None = None
+    """The same for the target."""
+
+
 class DataSettings(Section):
     """How pairs are found and prepared."""
 
@@ -87,5 +143,45 @@ class DataSettings(Section):
     """Convert images of other channel counts (grey to colour, alpha off) instead of refusing."""
     interpolation: Interpolations = ("auto", "auto")
     """For source and target; auto is nearest for label colours and bicubic for photos."""
+    range: RangeSettings = RangeSettings()
+    """Which values of the files are -1 and 1 to the networks."""
+    scale: ScaleSettings = ScaleSettings()
+    """How values lie between the ends of a stated range."""
+    unit: UnitSettings = UnitSettings()
+    """Words for what values are counted in, such as HU or dB; figures are told in them."""
+    nodata: Annotated[float, Field(allow_inf_nan=False)] | Literal["nan"] | None = None
+    """A value of stated ranges that stands for none, nan for numbers not finite; None for off."""
+    type: TypeSettings = TypeSettings()
+    """What the files hold; a translation is written so."""
     cache_gib: Annotated[float, Field(ge=0)] = 4.0
     """Bound of the cache of decoded images on disk, in GiB; 0 switches it off."""
+
+    @model_validator(mode="after")
+    def _ranges(self) -> DataSettings:
+        for role in ("source", "target"):
+            stated = getattr(self.range, role) != "type"
+            if not stated and getattr(self.scale, role) == "log":
+                raise ValueError(f"data.scale.{role}=log needs data.range.{role}=[low, high]")
+        if self.nodata is not None and self.range.source == self.range.target == "type":
+            raise ValueError(
+                "data.nodata needs a stated data.range.source or data.range.target, whose values "
+                "it is one of"
+            )
+        if self.labels is not None and self.range.source != "type":
+            raise ValueError("data.range.source is of pictures, and data.labels reads label maps")
+        self.spans  # noqa: B018 - refuses what is no range
+        return self
+
+    @property
+    def spans(self) -> tuple[Span | None, Span | None]:
+        """The stated ranges of source and target; None for that of the type, or not known yet."""
+        source, target = (
+            Span(float(ends[0]), float(ends[1]), scale, self.nodata)
+            if isinstance(ends, tuple)
+            else None
+            for ends, scale in (
+                (self.range.source, self.scale.source),
+                (self.range.target, self.scale.target),
+            )
+        )
+        return source, target

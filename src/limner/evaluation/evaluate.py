@@ -20,7 +20,8 @@ from limner import __version__, files
 from limner.config import Config
 from limner.data import PairedDataset
 from limner.errors import LockedError
-from limner.evaluation.measure import SEED, compare_folders, measure, versions
+from limner.evaluation import own_units
+from limner.evaluation.measure import RESAMPLES, SEED, compare_folders, measure, versions
 from limner.evaluation.metrics import PAIRED, Scores, check_measurable, chosen
 from limner.evaluation.provenance import (
     RESULTS,
@@ -128,17 +129,30 @@ def evaluate(
         if reuse and (results := earlier(folder, basis)) is not None:
             return results
         with files.replacing_folder(folder) as fresh:
-            _translate(translator, pairs, fresh, progress)
-            scores = compare_folders(
-                fresh / "target",
-                fresh / "images",
-                metrics=metrics,
-                weights=weights,
-                device=device,
-                seed=seed,
-                progress=progress,
-                segmentation=segmentation,
-            )
+            errors = _translate(translator, pairs, fresh, progress)
+            scores = Scores({}, {}, {})
+            own = own_units.in_own_unit(translator.config, metrics)
+            if rest := [name for name in metrics if name not in own]:
+                scores = compare_folders(
+                    fresh / "target",
+                    fresh / "images",
+                    metrics=rest,
+                    weights=weights,
+                    device=device,
+                    seed=seed,
+                    progress=progress,
+                    segmentation=segmentation,
+                )
+            if own:
+                scores = own_units.added(
+                    scores,
+                    errors,
+                    own,
+                    translator.config,
+                    pairs,
+                    seed=seed,
+                    resamples=RESAMPLES,
+                )
             results = Evaluation(
                 split=split,
                 checkpoint=translator.checkpoint,
@@ -187,8 +201,9 @@ def picture_names(pairs: PairedDataset) -> list[str]:
 
 def _translate(
     translator: Translator, pairs: PairedDataset, folder: Path, progress: Progress | None
-) -> None:
-    """Write source, target and output of every pair, and the sheet."""
+) -> own_units.Errors:
+    """Write source, target and output of every pair, and the sheet; return errors in own units."""
+    span, errors = own_units.span_of(translator.config), {}
     shown = {round(row * (len(pairs) - 1) / max(1, SHEET_ROWS - 1)) for row in range(SHEET_ROWS)}
     rows, names = [], picture_names(pairs)
     for index in range(len(pairs)):
@@ -197,6 +212,8 @@ def _translate(
             translator.translate_sample(pair),
             shown_source(translator.config, pair["source"]),
         )
+        if span is not None:
+            errors[names[index]] = own_units.errors_of(span, picture, pair)
         for kind, image in (
             ("source", source),
             ("target", pair["target"]),
@@ -214,6 +231,7 @@ def _translate(
         folder / "sheet.jpg",
         functools.partial(sheet.convert("RGB").save, format="JPEG", quality=90),
     )
+    return errors
 
 
 def check_metrics(
@@ -258,7 +276,9 @@ def measure_translations(
     count = min(len(pairs), images or len(pairs))
     called = picture_names(pairs)
     # The order in which a folder of these pictures is read: KID's subsets depend on it.
-    rest = without_seg(metrics, segmentation)
+    own = own_units.in_own_unit(translator.config, metrics)
+    span, errors = own_units.span_of(translator.config), {}
+    rest = [name for name in without_seg(metrics, segmentation) if name not in own]
     paired = any(name in PAIRED for name in chosen(rest)) if rest else True
     suffix = "" if paired else picture_suffix(translator.config.data.channels[1])
     order = sorted(range(count), key=lambda index: called[index] + suffix)
@@ -266,8 +286,11 @@ def measure_translations(
     for index in order:
         pair = pairs[index]
         real.append(to_bytes(pair["target"]))
-        fake.append(to_bytes(translator.translate_sample(pair)))
+        picture = translator.translate_sample(pair)
+        fake.append(to_bytes(picture))
         names.append(called[index])
+        if own and span is not None:
+            errors[called[index]] = own_units.errors_of(span, picture, pair)
     scores = Scores({}, {}, {})
     if rest:
         scores = measure(
@@ -279,6 +302,10 @@ def measure_translations(
             seed=seed,
             names=names,
             bootstrap=0,  # training keeps the values only
+        )
+    if own:
+        scores = own_units.added(
+            scores, errors, own, translator.config, pairs, seed=seed, resamples=0
         )
     if segmentation is None:
         return scores

@@ -139,7 +139,7 @@ def measure(
         functions, real, fake, batch_size=batch_size, device=device, advance=advance
     )
     figures = {
-        name: _mean_figure(name, each, resamples=bootstrap, seed=seed)
+        name: mean_figure(name, each, resamples=bootstrap, seed=seed)
         for name, each in per_image.items()
     }
     shas = {need: pretrained.sha256(path) for need, path in paths.items()}
@@ -327,7 +327,7 @@ def _pair_function(
     return network.compare_bytes
 
 
-def _mean_figure(name: str, each: Sequence[float], *, resamples: int, seed: int) -> Figure:
+def mean_figure(name: str, each: Sequence[float], *, resamples: int, seed: int) -> Figure:
     """Return the mean of a paired metric over the pictures, and what it rests on."""
     details: dict[str, Any] = {"images": len(each)}
     if resamples:

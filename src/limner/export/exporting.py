@@ -197,6 +197,12 @@ def description(
         "inputs": shapes,
         "outputs": {OUTPUT: ["count", config.data.channels[1], height, width]},
         "range": [-1, 1],
+        "values": {
+            role: None
+            if span is None
+            else {"low": span.low, "high": span.high, "scale": span.scale, "nodata": span.nodata}
+            for role, span in zip(("source", "target"), config.data.spans, strict=True)
+        },
         "multiple": inputs.multiple,
         "smallest": inputs.smallest,
         "source": "picture" if labels is None else "labels",

@@ -10,9 +10,11 @@ from limner.inference.translate_files import (
     picture_suffix,
     plan_translation,
     read_source,
+    result_suffix,
     shown_source,
     translate_file,
     write_picture,
+    write_values,
 )
 from limner.inference.translator import Translator, as_for_pictures, pad_to_multiple, to_bytes
 
@@ -35,9 +37,11 @@ __all__ = [
     "plan_translation",
     "read_source",
     "read_style",
+    "result_suffix",
     "shown_source",
     "step_of",
     "to_bytes",
     "translate_file",
     "write_picture",
+    "write_values",
 ]

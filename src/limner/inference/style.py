@@ -77,7 +77,8 @@ def read_style(config: Config, path: Path) -> Tensor:
     image = as_channels(
         decode(path), config.data.channels[1], convert=config.data.convert, path=path
     )
-    style = to_float(image)[None]
+    span = config.data.spans[1]
+    style = (to_float(image) if span is None else span.to_network(image, path=path)[0])[None]
     seen_resized = latent_of(config) and config.data.mode in ("resize_crop", "resize")
     return fitted(style, config.data.size) if seen_resized else style
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import glob
 import itertools
 import os
@@ -33,10 +34,12 @@ from limner.data import (
     read_label_pair,
     resize,
     resized_ids,
+    to_file_values,
     to_float,
 )
+from limner.data.ranges import resized
 from limner.errors import ConfigError, DataError
-from limner.files import replacing
+from limner.files import write_bytes, write_from
 from limner.inference.translator import Translator, to_bytes
 
 # Grey and colour, each without and with alpha.
@@ -93,6 +96,7 @@ def open_pairs(
         batch_size=batch_size,
         beside=beside,
         labels=maps_of(config),
+        spans=data.spans,
     )
 
 
@@ -169,6 +173,7 @@ def translate_file(
     instances: Path | None = None,
     style: Tensor | None = None,
     code: Tensor | None = None,
+    wanted_type: str | None = None,
 ) -> None:
     """Translate one picture file, or label map, into another.
 
@@ -180,14 +185,17 @@ def translate_file(
         side: take this half of a side-by-side pair.
         instances: the folder of instance maps, where they do not lie as the layouts have them.
         style, code: as the translator takes them.
+        wanted_type: of the samples written; None for the target's, as `write_values` has it.
 
     Raises:
         DataError: the picture cannot be used; ConfigError: `size` is none of the above.
     """
     config = translator.config
     maps = maps_of(config)
+    counts = None
     if maps is None:
-        image = to_float(read_source(config, source, size=size, side=side))[None]
+        image, counts = read_source(config, source, size=size, side=side)
+        image = image[None]
         picture = translator(image, style=style, code=code, names=[source.stem])
     else:
         read = read_maps(maps, source, half=side, instances=instances)
@@ -195,7 +203,7 @@ def translate_file(
         ids, instance = (None if ids is None else resized_ids(ids, wanted)[None] for ids in read)
         assert ids is not None
         picture = translator(ids, instance, style=style, code=code, names=[source.stem])
-    write_picture(picture[0], result)
+    write_values(config, picture[0], result, wanted=wanted_type, counts=counts)
 
 
 def read_source(
@@ -204,8 +212,11 @@ def read_source(
     *,
     size: str = "trained",
     side: Literal["left", "right"] | None = None,
-) -> Tensor:
-    """Return a picture as a run takes its sources, uint8 or uint16 C x H x W: `translate_file`."""
+) -> tuple[Tensor, Tensor | None]:
+    """Return a picture as a run takes its sources, float32 C x H x W in [-1, 1], its size settled.
+
+    The second tells which pixels count, 1 x H x W, where the run knows values that stand for none.
+    """
     data = config.data
     image = decode(path)
     if side is not None:
@@ -217,13 +228,12 @@ def read_source(
         half = width // 2
         image = image[..., :half] if side == "left" else image[..., half:]
     image = as_channels(image, data.channels[0], convert=data.convert, path=path)
-    wanted = _size(size, image, config)
-    if tuple(image.shape[-2:]) != wanted:
-        interpolation = data.interpolation[0]
-        image = resize(
-            image, wanted, interpolation="bicubic" if interpolation == "auto" else interpolation
-        )
-    return image
+    wanted, span = _size(size, image, config), data.spans[0]
+    how = "bicubic" if data.interpolation[0] == "auto" else data.interpolation[0]
+    if span is None:
+        return to_float(resize(image, wanted, interpolation=how)), None
+    scaled, counts = span.to_network(image, path=path)
+    return resized(scaled, counts, wanted, interpolation=how)
 
 
 def _size(text: str, image: Tensor, config: Config) -> tuple[int, int]:
@@ -237,17 +247,62 @@ def _size(text: str, image: Tensor, config: Config) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def result_suffix(config: Config, wanted: str | None = None) -> str:
+    """Return the suffix of the files that hold a run's translations, in a type or its own."""
+    dtype = wanted or config.data.type.target or "uint8"
+    return picture_suffix(config.data.channels[1]) if dtype in ("uint8", "uint16") else ".tif"
+
+
+def write_values(
+    config: Config,
+    picture: Tensor,
+    path: Path,
+    *,
+    wanted: str | None = None,
+    counts: Tensor | None = None,
+) -> None:
+    """Write a translation, C x H x W in [-1, 1], in the type and range of the run's targets.
+
+    Args:
+        config: the run's; a run that does not know its targets' type writes 8 bits.
+        picture, path: what is written, and where; see `result_suffix`.
+        wanted: another type, one of `limner.data.WRITABLE`; uint8 is a preview.
+        counts: which pixels count, 1 x H x W; the others become `data.nodata`.
+    """
+    data = config.data
+    stored = data.type.target or "uint8"
+    values = to_file_values(picture, data.spans[1], stored=stored, wanted=wanted, counts=counts)
+    _write_samples(values, path)
+
+
 def write_picture(picture: Tensor, path: Path) -> None:
     """Write one picture, C x H x W in [-1, 1], as 8 bits in the form that `path`'s suffix names."""
-    pixels: np.ndarray = to_bytes(picture).cpu().numpy()
-    with replacing(path) as temporary:
-        if path.suffix == ".tif":
-            import tifffile
+    _write_samples(to_bytes(picture).cpu().numpy(), path)
 
-            tifffile.imwrite(temporary, pixels, photometric="minisblack", planarconfig="separate")
-        else:
-            image = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
-            Image.fromarray(image).save(temporary, format="PNG")
+
+def _write_samples(pixels: np.ndarray, path: Path) -> None:
+    """Write C x H x W samples in the form that the suffix names: PNG of 8 or 16 bits, or TIFF."""
+    if path.suffix == ".tif":
+        import tifffile
+
+        one = len(pixels) == 1
+        write_from(
+            path,
+            lambda file: tifffile.imwrite(
+                file,
+                pixels[0] if one else pixels,
+                photometric="minisblack",
+                planarconfig=None if one else "separate",
+            ),
+        )
+        return
+    image = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
+    if pixels.dtype == np.uint16:
+        import imagecodecs  # Pillow writes 16 bits for grey alone
+
+        write_bytes(path, imagecodecs.png_encode(np.ascontiguousarray(image)))
+    else:
+        write_from(path, functools.partial(Image.fromarray(image).save, format="PNG"))
 
 
 def maps_of(config: Config) -> LabelMaps | None:

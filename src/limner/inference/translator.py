@@ -185,13 +185,19 @@ class Translator:
         return picture[..., box[0] : box[0] + height, box[1] : box[1] + width]
 
     def translate_sample(self, sample: Sample) -> Tensor:
-        """Translate one sample of a data set; returns float32 C x H x W on the CPU."""
+        """Translate one sample of a data set; returns float32 C x H x W on the CPU.
+
+        Pixels that do not count (`mask`) are the target's own.
+        """
         instance = sample.get("instance")
         # Features have to be some picture's; only the target has the same instances.
         style = sample["target"][None] if isinstance(self.encoder, FeatureEncoder) else None
         instance = None if instance is None else instance[None]
         picture = self(sample["source"][None], instance, style=style, names=[sample["name"]])
-        return picture[0].float().cpu()
+        result = picture[0].float().cpu()
+        if "mask" in sample:
+            result = torch.where(sample["mask"].cpu() > 0, result, sample["target"].cpu())
+        return result
 
     @contextlib.contextmanager
     def _at_work(self) -> Iterator[nn.Module]:

@@ -12,12 +12,14 @@ from typing import Any
 
 import torch
 
-from limner.config import Config, LabelSettings, with_overrides
+from limner.config import Config, LabelSettings, replace, with_overrides
 from limner.data import (
     Pair,
     PairedDataset,
     content_digests,
     derive_labels,
+    derive_ranges,
+    find_pairs,
     header,
     left_out,
     make_loader,
@@ -117,6 +119,9 @@ def open_training_data(
     if config.data.labels is not None:
         config, found = _with_labels(config, config.data.labels, root, memory=cache)
         notes += found
+    facts = derive_ranges(find_pairs(root, "train", direction=config.data.direction), config.data)
+    config = replace(config, facts.settings)
+    notes += facts.notes
     train = open_pairs(
         config,
         root,

@@ -23,20 +23,24 @@ FIELDS = ("source", "target", "instance")
 class Part:
     """Some samples of a batch as networks take them.
 
-    `source` and `target` are N x C x H x W floats; `instance` is N x H x W integers or nothing.
+    `source` and `target` are N x C x H x W floats; `instance` is N x H x W integers or None, and
+    so is `mask`, N x 1 x H x W, 1 where pixels count.
     """
 
     source: Tensor
     target: Tensor
     instance: Tensor | None = None
+    mask: Tensor | None = None
 
 
 def parts_of(batch: Mapping[str, Tensor], count: int, expansion: Mapping[str, Any]) -> list[Part]:
     """Split a batch into `count` equal parts, its label maps expanded: see `network_input`."""
     batch = {**batch, "source": network_input(batch, **expansion)}
-    instances = batch["instance"].chunk(count) if "instance" in batch else [None] * count
-    pieces = zip(batch["source"].chunk(count), batch["target"].chunk(count), instances, strict=True)
-    return [Part(*piece) for piece in pieces]
+    fields = [
+        batch[name].chunk(count) if name in batch else [None] * count
+        for name in ("source", "target", "instance", "mask")
+    ]
+    return [Part(*piece) for piece in zip(*fields, strict=True)]
 
 
 def _with_code(generator: nn.Module, encoder: nn.Module, part: Part) -> tuple[Tensor, Style]:
@@ -65,6 +69,9 @@ def make_pictures(
 ) -> tuple[Tensor, Style | None]:
     """Return the generator's pictures of a part, and the code's distribution where there is one.
 
+    Pixels that do not count (`part.mask`) are the target's own, so that no loss and no
+    discriminator sees a difference there.
+
     Args:
         generator: takes the source, and what the encoder tells it.
         encoder: reads the target's style; nothing for a generator without one.
@@ -72,5 +79,9 @@ def make_pictures(
         style: a key of `STYLES`, the kind of `encoder`.
     """
     if encoder is None or style is None:
-        return generator(part.source), None
-    return STYLES[style](generator, encoder, part)
+        pictures, code = generator(part.source), None
+    else:
+        pictures, code = STYLES[style](generator, encoder, part)
+    if part.mask is not None:
+        pictures = torch.where(part.mask > 0, pictures, part.target.to(pictures))
+    return pictures, code

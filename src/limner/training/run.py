@@ -13,6 +13,8 @@ from limner.training.checkpoint import newest
 HARMLESS = {
     "data.root",
     "data.cache_gib",
+    "data.type.source",  # a fact of the data, which runs of before did not record
+    "data.type.target",
     "training.workers",
     "training.log_every",
     "training.checkpoint_every",

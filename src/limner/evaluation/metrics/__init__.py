@@ -96,6 +96,14 @@ PAIRED: dict[str, PairMetric] = {
     "l1": PairMetric(
         "mean absolute difference, levels scaled to [0, 1]", "lower", function=pixels.l1
     ),
+    "mae": PairMetric(
+        "mean absolute difference in the data's own unit, 8-bit levels where it has none",
+        "lower",
+        function=pixels.mae,
+    ),
+    "rmse": PairMetric(
+        "root of the mean squared difference, in the same unit", "lower", function=pixels.rmse
+    ),
     "psnr": PairMetric(
         "peak signal-to-noise ratio in dB, 100 at most",
         "higher",

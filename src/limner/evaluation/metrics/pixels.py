@@ -40,6 +40,16 @@ def l1(real: Tensor, fake: Tensor) -> Tensor:
     return (real.double() - fake.double()).abs().mean(dim=(1, 2, 3)) / PEAK
 
 
+def mae(real: Tensor, fake: Tensor) -> Tensor:
+    """Return the mean absolute difference in 8-bit levels."""
+    return (real.double() - fake.double()).abs().mean(dim=(1, 2, 3))
+
+
+def rmse(real: Tensor, fake: Tensor) -> Tensor:
+    """Return the root of the mean squared difference in 8-bit levels."""
+    return (real.double() - fake.double()).square().mean(dim=(1, 2, 3)).sqrt()
+
+
 def psnr(real: Tensor, fake: Tensor) -> Tensor:
     """Return the peak signal-to-noise ratio in dB, peak 255, at most `PSNR_CAP`."""
     error = (real.double() - fake.double()).square().mean(dim=(1, 2, 3))

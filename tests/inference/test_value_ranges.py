@@ -1,0 +1,117 @@
+"""Values beyond 8 bits from training to files and figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from tiny import small
+
+from limner.config import replace
+from limner.data import decode
+from limner.evaluation.evaluate import evaluate
+from limner.inference import Translator, result_suffix, translate_file
+from limner.networks import UNet
+from limner.training import train
+from limner.training.parts import Part, make_pictures
+
+LOW, HIGH = -1024.0, 3071.0
+
+
+def values(number: int) -> np.ndarray:
+    """Smooth int16 values of some 4,000 levels."""
+    y, x = np.mgrid[:64, :64]
+    wave = np.sin(x / (9 + number)) * np.cos(y / (7 + number))
+    return (1000 + 1900 * wave).astype(np.int16)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set whose targets are its sources, in Hounsfield-like units, with a hole in each."""
+    folder = tmp_path_factory.mktemp("hu")
+    for split in ("train", "test"):
+        for number in range(4):
+            pixels = values(number)
+            pixels[:16, :16] = -9999
+            for side in ("source", "target"):
+                (folder / "data" / split / side).mkdir(parents=True, exist_ok=True)
+                tifffile.imwrite(folder / "data" / split / side / f"{number}.tif", pixels)
+    config = small(
+        "data.size=64",
+        "data.load_size=64",
+        "data.mode=resize",
+        "data.channels=1",
+        "discriminators=[]",
+        "training.epochs=2",
+        f"data.range.target=[{LOW}, {HIGH}]",
+        "data.range.source={percentiles: [0, 100]}",
+        "data.nodata=-9999",
+        "data.unit.target=HU",
+    )
+    config = replace(config, {"data.root": str(folder / "data")})
+    train(config, out=folder / "run")
+    return folder
+
+
+def test_what_the_training_set_tells_is_kept_in_the_run(root: Path) -> None:
+    data = Translator.load(root / "run").config.data
+    assert (data.type.source, data.type.target) == ("int16", "int16")
+    low, high = data.range.source  # pyright: ignore[reportGeneralTypeIssues]
+    assert -1000 < low < high < 3000
+
+
+def test_a_translation_has_the_targets_type_range_and_nodata(root: Path) -> None:
+    translator = Translator.load(root / "run")
+    source = root / "data" / "test" / "source" / "0.tif"
+    written = {}
+    for wanted in (None, "uint8", "float32"):
+        path = root / f"{wanted}{result_suffix(translator.config, wanted)}"
+        translate_file(translator, source, path, wanted_type=wanted)
+        written[wanted] = decode(path)
+    own = written[None]
+    assert own.dtype == torch.int16
+    assert (own[0, :16, :16] == -9999).all()
+    counts = own[0] != -9999
+    assert int(counts.sum()) == 64 * 64 - 16 * 16
+    assert own[0][counts].min() >= LOW
+    assert len(own.unique()) > 500  # far more than 8 bits could give in this part of the range
+    assert (written["float32"][0][counts] - own[0][counts]).abs().max() < 0.501
+    preview = (own[0][counts].double() - LOW) / (HIGH - LOW) * 255
+    assert (written["uint8"][0][counts].double() - preview).abs().max() < 0.54  # two roundings
+
+
+def test_errors_are_in_the_data_s_unit_and_of_pixels_that_count(root: Path) -> None:
+    results = evaluate(root / "run", root / "data", metrics=["mae", "rmse", "psnr"])
+    translator = Translator.load(root / "run", backend="eager")
+    expected = []
+    for number in range(4):
+        source = root / "data" / "test" / "source" / f"{number}.tif"
+        translate_file(translator, source, root / "f.tif", wanted_type="float32")
+        truth = decode(source)[0]
+        off = decode(root / "f.tif")[0].double() - truth.double()
+        expected.append(float(off[truth != -9999].abs().mean()))
+    assert results.scores.per_image["mae"] == pytest.approx(expected, rel=1e-4)
+    assert results.scores.details["mae"]["unit"] == "HU"
+    assert results.scores.details["mae"]["inside_mask"] is True
+    assert results.scores.values["rmse"] >= results.scores.values["mae"] > 10
+    assert 5 < results.scores.values["psnr"] < 60
+
+
+def test_no_gradient_comes_from_pixels_that_do_not_count() -> None:
+    torch.manual_seed(0)
+    network = UNet(in_channels=1, out_channels=1, width=4, depth=3)
+    source, target = torch.rand(2, 2, 1, 32, 32)
+    mask = torch.ones(2, 1, 32, 32)
+    mask[:, :, :20] = 0
+    gradients = []
+    for other in (target, torch.where(mask > 0, target, 7.0)):
+        network.zero_grad()
+        pictures, _ = make_pictures(network, None, Part(source, other, mask=mask))
+        (pictures - other).abs().mean().backward()
+        gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
+        assert torch.equal(pictures[mask == 0], other[mask == 0])
+    assert gradients[0]
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
