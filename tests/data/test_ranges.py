@@ -58,7 +58,8 @@ def test_there_and_back_is_the_same(low: float, width: float, scale: Any, share:
     span = Span(low, low + width, scale=scale)
     value = low + share * width
     scaled, _ = span.to_network(image(value, dtype=torch.float64), path=HERE)
-    assert float(span.to_values(scaled)[0, 0, 0]) == pytest.approx(value, abs=1e-5 * (abs(low) + width))
+    back = float(span.to_values(scaled)[0, 0, 0])
+    assert back == pytest.approx(value, abs=1e-5 * (abs(low) + width))
 
 
 @pytest.mark.parametrize("bits", [8, 16])

@@ -130,7 +130,7 @@ def test_files_are_resized_by_nearest_and_checked(tmp_path: Path) -> None:
     translate_file(network, labels, tmp_path / "out.png")
     assert decode(tmp_path / "out.png").shape == (3, 32, 48)
     assert set(seen[0].unique().tolist()) == {0, 1}
-    photo = put(tmp_path / "photo.png", np.zeros((8, 8, 3), dtype=np.uint8))
+    photo = put(tmp_path / "photo.png", np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
     with pytest.raises(DataError, match=r"photo\.png is a colour image"):
         translate_file(network, photo, tmp_path / "out2.png")
     other = put(tmp_path / "other.png", np.full((8, 8), 7, dtype=np.uint8))

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from limner.config import with_overrides
-from limner.data import decode
+from limner.data import decode, to_float
 from limner.errors import ConfigError, DataError
 from limner.inference import (
     Translator,
@@ -93,10 +93,10 @@ def test_the_output_has_the_size_asked_for(
 def test_a_half_is_the_half_it_says(translator: Translator, tmp_path: Path) -> None:
     path = picture(tmp_path / "pair.png", width=40)
     whole = decode(path)
-    left = read_source(translator.config, path, size="original", side="left")
-    right = read_source(translator.config, path, size="original", side="right")
-    assert torch.equal(left, whole[..., :20])
-    assert torch.equal(right, whole[..., 20:])
+    left, _ = read_source(translator.config, path, size="original", side="left")
+    right, _ = read_source(translator.config, path, size="original", side="right")
+    assert torch.equal(left, to_float(whole[..., :20]))
+    assert torch.equal(right, to_float(whole[..., 20:]))
     with pytest.raises(DataError, match="41x30"):
         read_source(translator.config, picture(tmp_path / "odd.png", width=41), side="left")
 

@@ -260,6 +260,8 @@ def instance_beside(labels: Path, folder: Path | None = None) -> Path | None:
 
 def _of_one_frame(labels: Path, folder: Path) -> Path | None:
     wanted = frame_of(labels)
+    if not folder.is_dir():
+        return None
     near = (path for path in listed(folder) if path.suffix.lower() in EXTENSIONS)
     return next((path for path in near if frame_of(path) == wanted), None)
 

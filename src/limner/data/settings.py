@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from limner.data.ranges import Span
+from limner.data.ranges import Scale, Span
 from limner.errors import ConfigError
 from limner.settings import Channels, PositiveInt, Section, Size, both
 
@@ -96,9 +96,9 @@ class RangeSettings(Section):
 class ScaleSettings(Section):
     """How values lie between the ends of a stated range."""
 
-    source: Literal["linear", "log"] = "linear"
+    source: Scale = "linear"
     """log: equal factors are equal steps."""
-    target: Literal["linear", "log"] = "linear"
+    target: Scale = "linear"
     """The same for the target."""
 
 
@@ -175,13 +175,12 @@ class DataSettings(Section):
     @property
     def spans(self) -> tuple[Span | None, Span | None]:
         """The stated ranges of source and target; None for that of the type, or not known yet."""
-        source, target = (
-            Span(float(ends[0]), float(ends[1]), scale, self.nodata)
-            if isinstance(ends, tuple)
-            else None
-            for ends, scale in (
-                (self.range.source, self.scale.source),
-                (self.range.target, self.scale.target),
-            )
+        return (
+            self._span(self.range.source, self.scale.source),
+            self._span(self.range.target, self.scale.target),
         )
-        return source, target
+
+    def _span(self, ends: Range, scale: Scale) -> Span | None:
+        if not isinstance(ends, tuple):
+            return None
+        return Span(ends[0], ends[1], scale, self.nodata)
