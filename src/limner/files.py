@@ -245,7 +245,7 @@ def _remove(path: Path) -> None:
 
 
 def sweep(folder: Path, *, below: bool = True) -> None:
-    """Remove what killed processes, of whatever machine, left unfinished in `folder`, and below it where asked.
+    """Remove what killed processes, of whatever machine, left unfinished in `folder` and `below`.
 
     Call it with the folder's lock held: nobody else's work is then under way there.
     """

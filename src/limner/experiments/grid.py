@@ -155,8 +155,9 @@ def _word(value: object) -> str:
 def _seeds(value: object) -> tuple[int, ...]:
     if value is None:
         return ()
-    counted = type(value) is int and value > 0
-    seeds = list(range(value)) if counted else value
+    seeds = value
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        seeds = list(range(value))
     if (
         not isinstance(seeds, list)
         or not seeds

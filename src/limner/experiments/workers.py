@@ -189,9 +189,12 @@ class ClusterWorkers:
                 f"--cluster {address}: there is no such file: name the one that "
                 "`dask scheduler --scheduler-file` wrote"
             )
-        place = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
+        place: dict[str, Any] = (
+            {"scheduler_file": address} if address.endswith(".json") else {"address": address}
+        )
         try:
-            self._client = distributed.Client(**place, timeout=ANSWER, set_as_default=False)
+            # Its methods return plain values here; their types allow for the asynchronous client.
+            self._client: Any = distributed.Client(**place, timeout=ANSWER, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
             reason = str(error).partition("\n")[0]
             raise ConfigError(
