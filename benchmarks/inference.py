@@ -16,18 +16,17 @@ import torch
 from quiet import refuse_if_busy
 from safetensors.torch import save_file
 
-from limner.config import Config, to_yaml, with_overrides
+from limner.config import Config, replace, resolved, to_yaml
 from limner.files import write_text
 from limner.inference.bench import bench, table
 from limner.presets import preset
-from limner.training.resolving import resolved
 from limner.training.state import build_generator
 
 
 def random_run(folder: Path, *, published: bool) -> Path:
     """Write a run of the preset pix2pix whose generator has learnt nothing but its statistics."""
-    own = [] if published else ["inference.statistics=running", "inference.dropout=false"]
-    config: Config = resolved(with_overrides(preset("pix2pix"), own))
+    own = {} if published else {"inference.statistics": "running", "inference.dropout": False}
+    config: Config = resolved(replace(preset("pix2pix"), own))
     network = build_generator(config).train()
     rng = torch.Generator().manual_seed(0)
     for module in network.modules():

@@ -27,7 +27,7 @@ from PIL import Image
 from quiet import machine, refuse_if_busy, table
 from torch import Tensor
 
-from limner.config import with_overrides
+from limner.config import replace
 from limner.data import find_pairs
 from limner.presets import preset
 from limner.training.datasets import TrainingData, open_training_data
@@ -59,8 +59,8 @@ def plainly(files: list[Path], size: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 def opened(data: Path, size: int, cache: Path, *, workers: int = 0) -> TrainingData:
     """Open the pairs the way a training of the preset pix2pix does."""
-    settings = [f"data.root={data}", f"data.size={size}", f"training.workers={workers}"]
-    return open_training_data(with_overrides(preset("pix2pix"), settings), cache_folder=cache)
+    settings = {"data.root": str(data), "data.size": size, "training.workers": workers}
+    return open_training_data(replace(preset("pix2pix"), settings), cache_folder=cache)
 
 
 def timed(batches: Iterator[object], count: int) -> float:

@@ -7,7 +7,7 @@ Baselines, in the same run, by turns:
                     convolutions and default Adam
     plain, fused    the same with fused Adam
 Each works in a process of its own, as trainings do, Limner's with the memory that it keeps
-(limner.memory). With `--memory` each takes five steps, and its process's peak is printed.
+(limner.networks.cpu). With `--memory` each takes five steps, and its process's peak is printed.
 """
 
 from __future__ import annotations
@@ -26,32 +26,31 @@ from lightning_fabric import Fabric
 from quiet import machine, paired_ratio, refuse_if_busy, table
 from torch import nn
 
-from limner import memory
-from limner.config import Config, with_overrides
-from limner.networks import lowered
+from limner.config import Config, replace, resolved
+from limner.networks import cpu
+from limner.networks.cpu import keep_memory
 from limner.objective import Objective
 from limner.presets import preset
 from limner.timing import Calls, TimedProcess, processes_by_turns
-from limner.training.resolving import resolved
 from limner.training.state import build_discriminators, build_generator, build_state
 from limner.training.step import gan_step
 
 SUBJECTS = ("plain", "plain, fused", "limner, fp32", "limner, bf16")
-PLAIN = {lowered.Conv2d: nn.Conv2d, lowered.ConvTranspose2d: nn.ConvTranspose2d}
+PLAIN = {cpu.Conv2d: nn.Conv2d, cpu.ConvTranspose2d: nn.ConvTranspose2d}
 
 
 def settings(arguments: argparse.Namespace, precision: str = "32-true") -> Config:
     """Return pix2pix's configuration at the size, batch and width asked for."""
     return resolved(
-        with_overrides(
+        replace(
             preset("pix2pix"),
-            [
-                f"data.size={arguments.size}",
-                f"generator.width={arguments.width}",
-                f"discriminators.0.width={arguments.width}",
-                f"training.batch_size={arguments.batch}",
-                f"training.precision={precision}",
-            ],
+            {
+                "data.size": arguments.size,
+                "generator.width": arguments.width,
+                "discriminators.0.width": arguments.width,
+                "training.batch_size": arguments.batch,
+                "training.precision": precision,
+            },
         )
     )
 
@@ -93,11 +92,11 @@ def subject(name: str, arguments: argparse.Namespace) -> Callable[[], object]:
     if name.startswith("plain"):
         plain = plain_step(settings(arguments), fused=name.endswith("fused"))
         return lambda: plain(source, target)
-    memory.keep()
+    keep_memory()
     precision = "bf16-mixed" if name.endswith("bf16") else "32-true"
     config = settings(arguments, precision)
     state = build_state(config, Fabric(accelerator="cpu", devices=1, precision=precision))
-    objective = Objective(config.objective)
+    objective = Objective(**config.objective.terms)
     return lambda: gan_step(state, {"source": source, "target": target}, objective)
 
 

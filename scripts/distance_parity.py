@@ -36,7 +36,7 @@ from limner.evaluation.metrics import OF_SETS
 from limner.evaluation.metrics.distances import frechet, kid
 from limner.evaluation.metrics.of_sets import FeatureSets
 from limner.evaluation.metrics.pixels import SSIM_SIGMA
-from limner.networks import weights as store
+from limner.networks import pretrained as store
 
 
 def folders(pairs: Path, count: int, home: Path) -> tuple[list[Tensor], list[Tensor]]:

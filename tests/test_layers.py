@@ -11,8 +11,8 @@ import limner
 ROWS = [
     {"errors"},
     {"yamltext"},
-    {"files", "memory", "settings", "timing"},
-    {"networks", "losses", "data", "schedules", "weighting"},
+    {"files", "settings", "timing"},
+    {"networks", "losses", "data", "schedules"},
     {"config"},
     {"inference", "objective", "presets"},
     {"evaluation"},

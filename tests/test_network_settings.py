@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from overriding import with_overrides
 
 from limner.config import (
     Config,
+    MultiscaleSettings,
     PatchSettings,
+    SPADESettings,
     UNetSettings,
     read_config,
+    resolved,
     to_yaml,
-    with_overrides,
 )
-from limner.config.networks import DiscriminatorSettings, EncoderSettings, GeneratorSettings
-from limner.config.spade import UPSAMPLINGS
 from limner.errors import ConfigError
 from limner.networks import (
     DISCRIMINATORS,
@@ -31,17 +32,7 @@ from limner.networks import (
 from limner.networks.spade import DOUBLINGS, PLAIN_NORMS
 from limner.networks.unet import joins_for
 from limner.presets import preset
-from limner.training.resolving import resolved
 from limner.training.state import build_generator
-
-BEGINNING = {"init", "init_gain"}
-ROLE = {"conditional", "lr", "optimizer"}
-
-
-def sections(union: object) -> dict[str, type[BaseModel]]:
-    """Return the alternatives of a section by their names."""
-    alternatives = union.__args__[0].__args__  # type: ignore[attr-defined]
-    return {model.model_fields["name"].annotation.__args__[0]: model for model in alternatives}
 
 
 def with_section(*overrides: str) -> Config:
@@ -49,30 +40,30 @@ def with_section(*overrides: str) -> Config:
 
 
 @pytest.mark.parametrize(
-    ("union", "networks", "make"),
+    ("table", "make"),
     [
-        (GeneratorSettings, GENERATORS, make_generator),
-        (DiscriminatorSettings, DISCRIMINATORS, make_discriminator),
-        (EncoderSettings, ENCODERS, make_encoder),
+        (GENERATORS, make_generator),
+        (DISCRIMINATORS, make_discriminator),
+        (ENCODERS, make_encoder),
     ],
 )
-def test_every_network_has_settings_that_build_it(union, networks: dict, make) -> None:
-    found = sections(union)
-    assert found.keys() == networks.keys()
-    for name, model in found.items():
-        section = model(name=name, width=2)
-        keywords = section.model_dump(exclude=ROLE | BEGINNING)
-        if name == "unet":
-            keywords["depth"] = 2
-        make(**keywords, in_channels=3)
+def test_settings_and_class_of_a_network_have_the_same_defaults(table: dict, make) -> None:
+    for name, model in table.items():
+        settings = model(name=name, width=2)
+        needed = {"depth": 2} if name == "unet" else {}
+        network = make(name, in_channels=3, **{**settings.keywords, **needed})
+        assert type(network) is model.network
+        stated = inspect.signature(model.network.__init__).parameters
+        for key, value in model(name=name).keywords.items():
+            if value is not None:  # what is left open is filled in from the data
+                assert stated[key].default == value, (name, key)
 
 
 def test_words_of_settings_are_those_of_the_networks() -> None:
-    multiscale = sections(DiscriminatorSettings)["multiscale"]
-    assert set(multiscale.model_fields["norm"].annotation.__args__) == set(NORMS)  # type: ignore[union-attr]
-    spade = sections(GeneratorSettings)["spade"]
-    assert set(spade.model_fields["norm"].annotation.__args__) == set(PLAIN_NORMS)  # type: ignore[union-attr]
-    assert {name: sum(doubled) for name, doubled in DOUBLINGS.items()} == UPSAMPLINGS
+    for model, known in ((MultiscaleSettings, NORMS), (SPADESettings, PLAIN_NORMS)):
+        words = model.model_fields["norm"].annotation.__args__  # type: ignore[union-attr]
+        assert set(words) == set(known)
+    assert set(SPADESettings.model_fields["upsampling"].annotation.__args__) == set(DOUBLINGS)  # type: ignore[union-attr]
 
 
 def test_multiples_of_settings_are_those_of_the_networks() -> None:
@@ -83,7 +74,7 @@ def test_multiples_of_settings_are_those_of_the_networks() -> None:
         ["generator.name=resnet"],
     ):
         section = with_section(*overrides, "generator.width=1").generator
-        network = make_generator(**section.model_dump(exclude=BEGINNING))
+        network = make_generator(section.name, **section.keywords)
         assert network.multiple == section.multiple
 
 

@@ -8,13 +8,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from overriding import with_overrides
 
 from limner.cli import main
 from limner.cli.app import build
-from limner.config import with_overrides
+from limner.config import resolved
 from limner.networks import count_parameters
 from limner.presets import PRESETS, preset
-from limner.training.resolving import resolved
 from limner.training.state import build_discriminators, build_generator
 
 ROOT = Path(__file__).resolve().parents[1]

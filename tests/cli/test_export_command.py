@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
+from overriding import with_overrides
 from PIL import Image
 
 from limner import timing
 from limner.cli import main
-from limner.config import to_yaml, with_overrides
+from limner.config import resolved, to_yaml
 from limner.files import write_text
 from limner.inference import bench as benching
 from limner.inference.backends import lacking
 from limner.presets import preset
 from limner.timing import Calls, TimedProcess
 from limner.training.checkpoint import save_checkpoint
-from limner.training.resolving import resolved
 from limner.training.state import build_state
 
 

@@ -96,7 +96,7 @@ def test_missing_weights_are_said_before_anything_is_translated(
     monkeypatch.setenv("LIMNER_WEIGHTS", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "none"))
-    monkeypatch.setattr("limner.networks.weights.urlopen", _no_network, raising=False)
+    monkeypatch.setattr("limner.networks.pretrained.urlopen", _no_network, raising=False)
     with pytest.raises(WeightsError, match="--weights"):
         evaluate(run, data, metrics=["fid"], weights=tmp_path / "none")
     assert not (run / "evaluation").exists()

@@ -10,7 +10,7 @@ from torch import Tensor
 from limner.errors import DataError, WeightsError
 from limner.evaluation.metrics.perceptual import DISTS
 from limner.evaluation.metrics.pixels import edge_f, ms_ssim, ssim
-from limner.networks import weights as store
+from limner.networks import pretrained as store
 
 
 def large(seed: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from limner.errors import ConfigError, DataError, WeightsError
 from limner.evaluation.metrics.perceptual import LPIPS
-from limner.networks import weights as store
+from limner.networks import pretrained as store
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from limner.evaluation.features.extraction import extract
 from limner.evaluation.measure import METRICS, measure
 from limner.evaluation.metrics import OF_SETS, PAIRED, PairMetric, Scores, check_measurable
 from limner.evaluation.metrics.distances import frechet
-from limner.networks import weights as store
+from limner.networks import pretrained as store
 
 PIXELS = ["l1", "psnr", "ssim"]
 

@@ -20,7 +20,7 @@ from limner.evaluation.measure import measure
 from limner.evaluation.metrics import pixels
 from limner.evaluation.metrics.distances import frechet, kid
 from limner.evaluation.metrics.perceptual import LPIPS
-from limner.networks import weights as store
+from limner.networks import pretrained as store
 
 RECORD = Path(__file__).resolve().parents[1] / "data_files" / "reference_metrics.json"
 PREPARATIONS = ("pytorch-fid", "torch-fidelity")

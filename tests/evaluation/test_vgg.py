@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from limner.errors import ConfigError, WeightsError
-from limner.networks import weights as store
+from limner.networks import pretrained as store
 from limner.networks.vgg import AlexNetFeatures, VGGFeatures, imagenet_normalised
 
 

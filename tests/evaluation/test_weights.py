@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from limner.errors import CheckpointError, ConfigError, WeightsError
-from limner.networks import weights as store
+from limner.networks import pretrained as store
 from limner.transfer.reading import read_state
 
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
+from overriding import with_overrides
 
-from limner.config import to_yaml, with_overrides
+from limner.config import resolved, to_yaml
 from limner.errors import CheckpointError, ConfigError, DataError, ExportError
 from limner.export import FORMATS, export_run
 from limner.files import write_text
 from limner.inference import Translator
-from limner.networks import weights as store
+from limner.networks import pretrained as store
 from limner.presets import preset
 from limner.training.checkpoint import save_checkpoint
-from limner.training.resolving import resolved
 from limner.training.state import build_state
 
 UNET = ("generator.width=4", "generator.depth=3", "generator.norm=batch")

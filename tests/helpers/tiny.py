@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
+from overriding import with_overrides
 
-from limner.config import Config, with_overrides
+from limner.config import Config, resolved
+from limner.objective import Objective
 from limner.presets import preset
-from limner.training.resolving import resolved
+from limner.training.state import State
 
 # Networks of a few thousand weights on pictures of 32 pixels: a step takes milliseconds.
 SMALL = (
@@ -84,3 +86,8 @@ def batch(count: int, *, size: int = 32, seed: int = 0, dtype: torch.dtype = tor
     rng = torch.Generator().manual_seed(seed)
     draw = lambda: (torch.rand(count, 3, size, size, generator=rng) * 2 - 1).to(dtype)  # noqa: E731
     return {"source": draw(), "target": draw()}
+
+
+def objective_of(state: State) -> Objective:
+    """Return the objective that a state's settings ask for."""
+    return Objective(**state.config.objective.terms)

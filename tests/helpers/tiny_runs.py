@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightning_fabric import Fabric
+from overriding import with_overrides
 from random_pairs import write_pairs
 
-from limner.config import to_yaml, with_overrides
+from limner.config import resolved, to_yaml
 from limner.files import write_text
 from limner.presets import preset
 from limner.training.checkpoint import save_checkpoint
-from limner.training.resolving import resolved
 from limner.training.state import build_state
 
 

@@ -8,18 +8,18 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from overriding import with_overrides
 from torch import nn
 
-from limner.config import Config, with_overrides
+from limner.config import Config, resolved
 from limner.errors import ConfigError
 from limner.inference import BACKENDS, Translator, as_for_pictures
 from limner.inference.backends import OpenVINO, lacking
 from limner.inference.cpu.packed_convolutions import PackedConv, PackedDoubling, packed, unseen
 from limner.inference.folding import BATCH_NORMS, simplified
 from limner.networks import NORMS, initialise, make_generator
-from limner.networks.spectral import SpectralConv2d
+from limner.networks.normalisation import SpectralConv2d
 from limner.presets import preset
-from limner.training.resolving import resolved
 from limner.training.state import build_generator
 
 CONVOLUTIONS = "limner.inference.cpu.packed_convolutions"

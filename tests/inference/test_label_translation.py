@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from overriding import with_overrides
 from PIL import Image
 
-from limner.config import Config, with_overrides
+from limner.config import Config, resolved
 from limner.data import decode
 from limner.errors import DataError
 from limner.inference import (
@@ -20,7 +21,6 @@ from limner.inference import (
     translate_file,
 )
 from limner.presets import preset
-from limner.training.resolving import resolved
 from limner.training.state import build_generator
 
 

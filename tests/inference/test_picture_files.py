@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from overriding import with_overrides
 from PIL import Image
 
-from limner.config import with_overrides
+from limner.config import resolved
 from limner.data import decode, to_float
 from limner.errors import ConfigError, DataError
 from limner.inference import (
@@ -21,7 +22,6 @@ from limner.inference import (
     write_picture,
 )
 from limner.presets import preset
-from limner.training.resolving import resolved
 from limner.training.state import build_generator
 
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from overriding import with_overrides
 
-from limner.config import Config, with_overrides
+from limner.config import Config, resolved
 from limner.errors import DataError
 from limner.inference import Translator, as_for_pictures, pad_to_multiple, to_bytes
 from limner.networks import initialise
 from limner.presets import preset
-from limner.training.resolving import resolved
 from limner.training.state import build_generator
 
 

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 
 from limner.networks import SPADEGenerator, initialise
-from limner.networks.batchnorm import SyncBatchNorm2d
+from limner.networks.normalisation import SyncBatchNorm2d
 
 rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
@@ -37,7 +37,7 @@ with torch.inference_mode():  # one process by itself must not wait for the othe
     if rank == 0:
         norm(images)
 
-network = SPADEGenerator(in_channels=3, width=1, hidden=2, checkpointing=True)
+network = SPADEGenerator(in_channels=3, width=1, hidden=2, activation_checkpointing=True)
 initialise(network, gain=0.5, generator=torch.Generator().manual_seed(0))
 network(torch.full((1, 3, 32, 64), float(rank))).square().mean().backward()
 found["running"] = network.get_buffer("blocks.0.norm1.norm.running_mean")

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from limner.networks.batchnorm import SyncBatchNorm2d
+from limner.networks.normalisation import SyncBatchNorm2d
 
 
 def test_alone_it_is_batch_norm() -> None:

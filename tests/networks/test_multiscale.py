@@ -12,8 +12,8 @@ from limner.networks import (
     initialise,
     receptive_field,
 )
-from limner.networks.multiscale import halved
-from limner.networks.spectral import SpectralConv2d
+from limner.networks.normalisation import SpectralConv2d
+from limner.networks.patch import halved
 
 
 def drawn(network: MultiscaleDiscriminator) -> MultiscaleDiscriminator:

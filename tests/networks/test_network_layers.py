@@ -13,13 +13,12 @@ from limner.errors import ConfigError, DataError
 from limner.networks.layers import (
     DROPOUTS,
     INITS,
-    NORMS,
     check_image,
     conv_bias,
     dropout_layer,
     initialise,
-    norm_layer,
 )
+from limner.networks.normalisation import NORMS, norm_layer
 
 
 def seeded(seed: int = 0) -> torch.Generator:

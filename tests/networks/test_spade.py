@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from limner.errors import ConfigError, DataError
 from limner.networks import SPADEEncoder, SPADEGenerator, count_parameters, initialise
+from limner.networks.normalisation import SpectralConv2d
 from limner.networks.spade import DOUBLINGS, PLAIN_NORMS, SPADE, SPADEBlock, resized
-from limner.networks.spectral import SpectralConv2d
 
 SMALL: dict[str, Any] = {"in_channels": 4, "width": 2, "hidden": 4}
 

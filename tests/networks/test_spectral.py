@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from limner.networks import initialise
-from limner.networks.spectral import SpectralConv2d
+from limner.networks.normalisation import SpectralConv2d
 
 
 def seeded(seed: int = 0) -> torch.Generator:

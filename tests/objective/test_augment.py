@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from limner.config import ObjectiveSettings
 from limner.errors import ConfigError
 from limner.objective import AUGMENTATIONS, Objective, draw
 
@@ -95,7 +94,7 @@ def test_an_unknown_kind_is_named() -> None:
 
 def test_features_are_compared_under_one_draw_and_judged_under_two() -> None:
     """With fake = real, matching is 0 however pictures are augmented; the judge sees two draws."""
-    objective = Objective(ObjectiveSettings(augment=ALL, feature_matching=1.0, l1=0.0, gan="hinge"))
+    objective = Objective(augment=ALL, feature_matching=1.0, l1=0.0, gan="hinge")
     seen: list[Tensor] = []
 
     def judge(image: Tensor) -> list[list[Tensor]]:
@@ -120,7 +119,7 @@ def test_features_are_compared_under_one_draw_and_judged_under_two() -> None:
 
 
 def test_the_generator_learns_through_the_augmentation() -> None:
-    objective = Objective(ObjectiveSettings(augment=ALL, l1=0.0, gan="hinge"))
+    objective = Objective(augment=ALL, l1=0.0, gan="hinge")
     fake = picture().requires_grad_()
     weight = picture(1, 3)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from overriding import with_overrides
 from safetensors.torch import save_file
 from torch import Tensor
 
-from limner.config import ObjectiveSettings, with_overrides
 from limner.errors import ConfigError, WeightsError
 from limner.losses import GAN_LOSSES
 from limner.networks import make_discriminator
@@ -36,7 +36,7 @@ def test_scales_are_averaged_as_spade_or_summed_as_pix2pixhd(gan: str) -> None:
     common = {"gan": gan, "l1": 0.0, "gradient_penalty": 0.0}
     values = {}
     for scales in ("mean", "sum"):
-        objective = Objective(ObjectiveSettings(scales=scales, **common))
+        objective = Objective(scales=scales, **common)
         _, d = objective.discriminator(judge, source, target, fake)
         _, g = objective.generator([(judge, True)], source, target, fake)
         values[scales] = [d["real"], d["fake"], d["total"], g["gan"]]
@@ -74,7 +74,7 @@ def test_real_and_fake_are_judged_at_once_where_that_changes_nothing(kind: str) 
     source, target, fake = (image(seed, side=32).double() for seed in (0, 1, 2))
     seen: list[int] = []
     network.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
-    objective = Objective(ObjectiveSettings())
+    objective = Objective()
     total, terms = objective.discriminator(network, source, target, fake)
     total.backward()
     assert seen == ([4] if passes == 1 else [2, 2])
@@ -109,10 +109,9 @@ def tiny_vgg() -> VGGFeatures:
 
 def test_the_total_is_the_weighted_sum_of_its_terms() -> None:
     weights = {"gan_weight": 2.0, "l1": 3.0, "l2": 5.0, "feature_matching": 7.0, "kl": 0.5}
-    settings = ObjectiveSettings(
-        gan="hinge", **weights, vgg=11.0, vgg_taps=("relu1_1", "relu2_1"), vgg_weights=(0.5, 1.0)
+    objective = Objective(
+        gan="hinge", **weights, vgg=11.0, perceptual=Perceptual(tiny_vgg(), (0.5, 1.0))
     )
-    objective = Objective(settings, Perceptual(tiny_vgg(), settings.vgg_weights))
     style = (torch.ones(2, 4), torch.zeros(2, 4))
     total, terms = objective.generator([(judge, False)], image(0), image(1), image(2), style=style)
     factors = {
@@ -131,13 +130,11 @@ def test_r1_comes_every_so_many_steps_and_as_much_heavier() -> None:
     def linear(seen: Tensor) -> list[list[Tensor]]:
         return [[slope * seen[:, -3:].flatten(1).sum(1)]]
 
-    settings = ObjectiveSettings(gan="hinge", r1=2.0, r1_every=4, discriminator_scale=0.5)
+    objective = Objective(gan="hinge", r1=2.0, r1_every=4, discriminator_scale=0.5)
     # ||grad||^2 is slope^2 for each of the 3 x 16 x 16 values of the picture, source left out.
     penalty = 0.5 * 9 * 3 * 16 * 16
     for step in range(6):
-        total, terms = Objective(settings).discriminator(
-            linear, image(0), image(1), image(2), step=step
-        )
+        total, terms = objective.discriminator(linear, image(0), image(1), image(2), step=step)
         base = 0.5 * (terms["real"] + terms["fake"])
         if step % 4:
             assert "r1" not in terms
@@ -145,7 +142,7 @@ def test_r1_comes_every_so_many_steps_and_as_much_heavier() -> None:
         else:
             assert terms["r1"].item() == pytest.approx(penalty, rel=1e-5)
             torch.testing.assert_close(total, base + 0.5 * 2.0 * 4 * terms["r1"])
-    _, terms = Objective(settings).discriminator(linear, image(0), image(1), image(2), step=None)
+    _, terms = objective.discriminator(linear, image(0), image(1), image(2), step=None)
     assert "r1" not in terms
 
 
@@ -170,22 +167,16 @@ def test_what_the_classifier_is_given() -> None:
     )
 
 
-def settings_with_vgg(network: str) -> ObjectiveSettings:
-    return ObjectiveSettings(vgg=10.0, vgg_network=network)  # type: ignore[arg-type]
-
-
 def test_the_weights_come_from_a_file_and_fit_the_network(tmp_path: Path) -> None:
     torch.manual_seed(1)
     network = VGGFeatures(depth=19)
     save_file(network.state_dict(), tmp_path / "vgg19_features.safetensors")
-    loss = make_perceptual(settings_with_vgg("vgg19"), weights=tmp_path)
-    assert loss is not None
+    loss = make_perceptual(weights=tmp_path)
     assert loss.weights == (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
     assert not any(parameter.requires_grad for parameter in loss.network.parameters())
     expected = network.features[0].weight  # type: ignore[union-attr]
     assert torch.equal(loss.network.get_parameter("features.0.weight"), expected)
     assert [f.shape[1] for f in loss.network(image(0))] == [64, 128, 256, 512, 512]
-    assert make_perceptual(ObjectiveSettings()) is None
 
 
 def test_missing_weights_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,13 +189,12 @@ def test_missing_weights_are_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("urllib.request.urlopen", refuse)
     with pytest.raises(WeightsError, match=r"VGG19 .* is needed and was not found .*--weights"):
-        make_perceptual(settings_with_vgg("vgg19"))
+        make_perceptual()
 
 
 def test_vgg16_features_of_the_published_weights(shared: Path) -> None:
-    settings = settings_with_vgg("vgg16")
-    loss = make_perceptual(settings, weights=shared / "weights" / "vgg16_features.safetensors")
-    assert loss is not None
+    weights = shared / "weights" / "vgg16_features.safetensors"
+    loss = make_perceptual(network="vgg16", weights=weights)
     real = image(0, count=1, side=32)
     assert float(loss(real, real)) == 0
     assert 0 < float(loss(real * 0.9, real)) < float(loss(-real, real))
@@ -212,7 +202,7 @@ def test_vgg16_features_of_the_published_weights(shared: Path) -> None:
 
 def test_an_objective_without_its_perception_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"objective\.vgg is set"):
-        Objective(settings_with_vgg("vgg16"))
+        Objective(vgg=10.0).generator([], image(0), image(1), image(2))
 
 
 @pytest.mark.parametrize(

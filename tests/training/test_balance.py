@@ -13,19 +13,19 @@ import torch
 from test_checkpoint import equal
 from test_resume import outcome
 from test_stopping import HERE, command, environment
-from tiny import batch, small
+from tiny import batch, objective_of, small
 
 import limner.training.loop
 from limner.config import ObjectiveSettings
 from limner.errors import ConfigError, TrainingError
 from limner.files import read_events
 from limner.objective import Objective
+from limner.schedules import WEIGHTINGS, adapted, weights_at
 from limner.training import train
 from limner.training.balance import Balance, begin_epoch, restored, to_be_saved
 from limner.training.checkpoint import load_checkpoint, read_state, save_checkpoint
 from limner.training.state import State, build_state
 from limner.training.step import gan_step
-from limner.weighting import WEIGHTINGS, adapted, weights_at
 
 TWO = "discriminators=[{name: patch, layers: 1, width: 4}, {name: pixel, width: 4}]"
 ADAPTIVE = (
@@ -68,7 +68,7 @@ def test_the_generators_term_is_the_weighted_sum_and_without_weights_the_mean(fa
 def test_a_step_weighs_what_the_state_says(fabric) -> None:
     def gan(*overrides: str) -> float:
         state = build_state(small("generator.dropout=0", *overrides), fabric)
-        return float(gan_step(state, batch(1), Objective(state.config.objective))["g/gan"])
+        return float(gan_step(state, batch(1), objective_of(state))["g/gan"])
 
     first, second = gan(TWO, "objective.weights=[1, 0]"), gan(TWO, "objective.weights=[0, 1]")
     assert first != pytest.approx(second, rel=1e-3)
@@ -156,7 +156,7 @@ def test_weights_that_are_looked_up_follow_their_rule_in_the_log(
 
 def test_a_checkpoint_from_before_there_were_weights_loads(fabric, tmp_path: Path) -> None:
     state = build_state(small(*ADAPTIVE), fabric)
-    gan_step(state, batch(1), Objective(state.config.objective))
+    gan_step(state, batch(1), objective_of(state))
     folder = save_checkpoint(state, tmp_path)
     assert folder is not None
     content = read_state(folder)

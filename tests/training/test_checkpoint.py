@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import batch, small
+from tiny import batch, objective_of, small
 
 from limner.errors import CheckpointError, TrainingError
 from limner.inference import checkpoint_folder
-from limner.objective import Objective
 from limner.training.checkpoint import load_checkpoint, newest, read_state, save_checkpoint
 from limner.training.state import State, build_state
 from limner.training.step import gan_step
@@ -20,7 +19,7 @@ from limner.training.step import gan_step
 
 def stepped(state: State, count: int) -> State:
     for number in range(count):
-        gan_step(state, batch(1, seed=state.step + number), Objective(state.config.objective))
+        gan_step(state, batch(1, seed=state.step + number), objective_of(state))
     return state
 
 

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from overriding import with_overrides
 from safetensors.torch import load_file
+from tiny import objective_of
 from torch import Tensor
 
-from limner.config import with_overrides
-from limner.objective import Objective
+from limner.config import resolved
 from limner.presets import preset
-from limner.training.resolving import resolved
 from limner.training.state import Player, State, build_state
 from limner.training.step import gan_step
 from limner.transfer import from_project, network_settings
@@ -86,7 +86,7 @@ def test_the_steps_of_the_reference_are_followed(name: str, fabric) -> None:
         },
     }
     state = state_before(facts, tensors, fabric, architecture)
-    objective = Objective(state.config.objective)
+    objective = objective_of(state)
     worst_loss = worst_weight = 0.0
     for number, losses in enumerate(facts["losses"]):
         batch = {c: tensors[f"batch.{number}.{c}"] for c in ("source", "target")}

@@ -6,20 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from overriding import with_overrides
 from test_checkpoint import equal
 from test_resume import outcome
-from tiny import TINY, label_batch, tiny
+from tiny import TINY, label_batch, objective_of, tiny
 
-from limner.config import with_overrides
+from limner.config import resolved
 from limner.errors import CheckpointError, ConfigError, DataError
 from limner.files import write_text
 from limner.inference import Translator, draw_codes, plan_translation
 from limner.networks import count_parameters, make_discriminator, make_encoder, make_generator
-from limner.objective import Objective
 from limner.presets import preset
 from limner.training import train
 from limner.training.events import read_events
-from limner.training.resolving import resolved
 from limner.training.state import build_state
 from limner.training.step import gan_step
 
@@ -78,7 +77,7 @@ def test_two_steps_teach_every_network(name: str, fabric) -> None:
         for key, player in state.players.items()
     }
     for seed in range(2):
-        scalars = gan_step(state, label_batch(2, seed=seed), Objective(state.config.objective))
+        scalars = gan_step(state, label_batch(2, seed=seed), objective_of(state))
     expected = {"g/gan", "g/feature_matching", "g/total", "d/real", "d/fake", "d/total"}
     assert expected <= set(scalars)
     assert ("g/kl" in scalars) == (name == "spade-vae")
@@ -129,7 +128,7 @@ def test_four_steps_equal_two_a_resume_and_two(name: str, labelled: Path, tmp_pa
 def test_the_enhancer_learns_alone_at_first_then_all_do_afresh(fabric) -> None:
     state = build_state(tiny("pix2pixhd"), fabric)
     state.frozen_until = 2
-    objective = Objective(state.config.objective)
+    objective = objective_of(state)
     moved: list[dict[str, bool]] = []
     for seed in range(3):
         before = {key: value.clone() for key, value in state.generator.plain.named_parameters()}

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from overriding import with_overrides
 from PIL import Image
 from safetensors.torch import load_file
 from tiny import SMALL
 
-from limner.config import Config, read_config, with_overrides
+from limner.config import Config, read_config
 from limner.data import decode
 from limner.errors import ConfigError, DataError
 from limner.evaluation.evaluate import evaluate

@@ -78,5 +78,5 @@ def test_a_deterministic_training_is_the_same_on_a_cpu(
         if key.endswith(".safetensors"):
             assert value == strict[key], key
     notes = [event["text"] for event in read_events(tmp_path / "asked") if event["event"] == "note"]
-    assert any("training.capture is left out: steps are recorded on CUDA" in n for n in notes)
+    assert any("training.cuda_graph is left out: steps are recorded on CUDA" in n for n in notes)
     assert any("training.resident is left out: images stay on a CUDA device" in n for n in notes)

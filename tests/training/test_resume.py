@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from overriding import with_overrides
 from test_checkpoint import equal
 from tiny import small
 
-from limner.config import read_config, with_overrides
+from limner.config import read_config
 from limner.errors import CheckpointError, ConfigError, TrainingError
 from limner.files import read_events
 from limner.inference import checkpoint_folder

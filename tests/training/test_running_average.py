@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from lightning_fabric import Fabric
+from overriding import with_overrides
 
-from limner.config import with_overrides
+from limner.config import resolved
 from limner.presets import preset
-from limner.training.resolving import resolved
 from limner.training.state import build_state, update_ema
 
 

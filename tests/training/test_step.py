@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny import batch, small
+from tiny import batch, objective_of, small
 from torch import Tensor
 
-from limner.objective import Objective
 from limner.training.state import State, build_state
 from limner.training.step import gan_step
 
 
 def take(state: State, batches: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
-    return [gan_step(state, one, Objective(state.config.objective)) for one in batches]
+    return [gan_step(state, one, objective_of(state)) for one in batches]
 
 
 def weights(state: State) -> dict[str, Tensor]:
@@ -67,7 +66,7 @@ def test_the_generators_half_leaves_no_gradient_in_the_discriminator(fabric) -> 
     data = batch(1)
     with torch.no_grad():
         picture = fake.network(data["source"])
-    loss, _ = Objective(state.config.objective).discriminator(
+    loss, _ = objective_of(state).discriminator(
         fresh.network, data["source"], data["target"], picture
     )
     loss.backward()

@@ -8,20 +8,20 @@ import math
 import numpy as np
 import pytest
 import torch
+from overriding import with_overrides
 from PIL import Image
 from tiny import batch
 
 from limner.cli import main
-from limner.config import Config, with_overrides
+from limner.config import Config, resolved
 from limner.files import read_events
 from limner.networks import count_parameters
 from limner.networks.unet import PATTERNS
 from limner.objective import Objective
 from limner.presets import preset
-from limner.training.resolving import resolved
+from limner.schedules import WEIGHTINGS
 from limner.training.state import build_discriminators, build_generator, build_state
 from limner.training.step import gan_step
-from limner.weighting import WEIGHTINGS
 
 STUDY = {
     "study-base": (54_419_459, [2_767_809]),
@@ -52,7 +52,9 @@ def two_steps(config: Config, fabric, size: int) -> None:
     state = build_state(resolved(config), fabric)
     before = {name: next(p.plain.parameters()).clone() for name, p in state.players.items()}
     for seed in (0, 1):
-        scalars = gan_step(state, batch(1, size=size, seed=seed), Objective(config.objective))
+        scalars = gan_step(
+            state, batch(1, size=size, seed=seed), Objective(**config.objective.terms)
+        )
         assert all(math.isfinite(float(value)) for value in scalars.values())
     for name, player in state.players.items():
         assert not torch.equal(before[name], next(player.plain.parameters())), name

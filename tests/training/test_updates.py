@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny import batch, label_batch, small, tiny
+from tiny import batch, label_batch, objective_of, small, tiny
 
-from limner.objective import Objective
 from limner.training.loop import Means
 from limner.training.state import State, build_state
 from limner.training.step import gan_step
@@ -24,7 +23,7 @@ def test_each_network_is_updated_as_often_as_asked(fabric) -> None:
         small("training.discriminator_updates=3", "training.generator_updates=2"), fabric
     )
     for seed in range(2):
-        gan_step(state, batch(1, seed=seed), Objective(state.config.objective))
+        gan_step(state, batch(1, seed=seed), objective_of(state))
     assert adam_steps(state) == {"generator": {4}, "discriminator_0": {6}}
     assert state.step == 2
 
@@ -40,9 +39,9 @@ def test_the_last_of_several_updates_goes_on_where_the_first_ended(fabric) -> No
     )
     at_once = build_state(small(*still, "training.discriminator_updates=3"), fabric)
     in_turn = build_state(small(*still), fabric)
-    gan_step(at_once, batch(1), Objective(at_once.config.objective))
+    gan_step(at_once, batch(1), objective_of(at_once))
     for _ in range(3):
-        gan_step(in_turn, batch(1), Objective(in_turn.config.objective))
+        gan_step(in_turn, batch(1), objective_of(in_turn))
     others = in_turn.discriminators[0].plain.state_dict()
     for key, value in at_once.discriminators[0].plain.state_dict().items():
         torch.testing.assert_close(value, others[key], msg=key)
@@ -61,7 +60,7 @@ def test_noise_is_drawn_anew_for_each_update(fabric) -> None:
             )  # fmt: skip
             state = build_state(config, fabric)
             scalars[noise, updates] = float(
-                gan_step(state, batch(1), Objective(config.objective))["d/real"]
+                gan_step(state, batch(1), objective_of(state))["d/real"]
             )
     assert scalars[0.0, 1] == pytest.approx(scalars[0.0, 4], rel=1e-6)
     assert scalars[0.5, 1] != pytest.approx(scalars[0.5, 4], rel=1e-4)
@@ -77,12 +76,12 @@ def test_accumulated_parts_equal_the_whole_batch_with_every_term(name: str, exac
     biasless = ("encoder.bias=false",) if "features" in name else ()
     whole = build_state(tiny(name, *terms, *biasless, "training.batch_size=4"), exact)
     saving = (
-        "training.batch_size=2", "training.accumulate=2", "generator.checkpointing=true"
+        "training.batch_size=2", "training.accumulate=2", "generator.activation_checkpointing=true"
     )  # fmt: skip
     parts = build_state(tiny(name, *terms, *biasless, *saving), exact)
     for seed in range(3):
         data = label_batch(4, seed=seed, dtype=torch.float64)
-        one, other = (gan_step(s, data, Objective(s.config.objective)) for s in (whole, parts))
+        one, other = (gan_step(s, data, objective_of(s)) for s in (whole, parts))
         assert one.keys() == other.keys()
         assert ("d/r1" in one) == (seed % 2 == 0)
         for key, value in one.items():

@@ -17,8 +17,8 @@ SETTINGS = {
     "discriminators.0.width": 16,
     "training.epochs": 10,
     "training.lr": 4e-4,
-    "training.samples_every": 2,
-    "validation.every": 2,
+    "training.samples_every": 2.0,
+    "validation.every": 2.0,
 }
 
 

@@ -1,15 +1,32 @@
-"""Typed, frozen, strict configuration: what a run does, complete and resolved."""
+"""Typed, frozen, strict configuration: what a run does, complete and resolved.
+
+Settings are values: the program changes them with `replace`. Text is read in two places only, a
+run's config.yaml (`read_config`) and `--set` (`parse_overrides`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 import yaml
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from limner.config.networks import (
+from limner.config.keys import Known, explain, known_keys, parse_overrides, placed
+from limner.config.sections import (
+    SEGMENTATION,
+    InferenceSettings,
+    ObjectiveSettings,
+    TrainingSettings,
+    ValidationSettings,
+)
+from limner.data.settings import DataSettings, LabelSettings
+from limner.errors import ConfigError
+from limner.networks import (
+    DISCRIMINATORS,
+    ENCODERS,
+    GENERATORS,
     DiscriminatorSettings,
     EncoderSettings,
     FeatureEncoderSettings,
@@ -24,22 +41,7 @@ from limner.config.networks import (
     SPADESettings,
     UNetSettings,
 )
-from limner.config.objective import ObjectiveSettings
-from limner.config.overrides import Known, explain, known_keys, parse_overrides, placed
-from limner.config.together import (
-    check_coarse_to_fine,
-    check_features,
-    check_objective,
-    check_updates,
-)
-from limner.config.training import (
-    SEGMENTATION,
-    InferenceSettings,
-    TrainingSettings,
-    ValidationSettings,
-)
-from limner.data.settings import DataSettings, LabelSettings
-from limner.errors import ConfigError
+from limner.schedules import check_weights
 from limner.settings import Section
 
 __all__ = [
@@ -65,26 +67,44 @@ __all__ = [
     "parse_overrides",
     "read_config",
     "replace",
+    "resolved",
     "to_yaml",
-    "with_overrides",
 ]
+
+FORMAT = 2
+"""The form of config.yaml; `MIGRATIONS` brings older ones here."""
+
+if TYPE_CHECKING:
+    AnyGenerator = GeneratorSettings
+    AnyDiscriminator = DiscriminatorSettings
+    AnyEncoder = EncoderSettings
+else:  # one of those in a table, told apart by its name
+
+    def _one_of(table: Mapping[str, type[Section]]) -> object:
+        return Annotated[Union[tuple(table.values())], Field(discriminator="name")]  # noqa: UP007
+
+    AnyGenerator = _one_of(GENERATORS)
+    AnyDiscriminator = _one_of(DISCRIMINATORS)
+    AnyEncoder = _one_of(ENCODERS)
 
 
 class Config(Section):
     """Everything that decides what a run computes."""
 
+    format: Literal[2] = FORMAT
+    """The form of this file; older ones are read, too."""
     preset: str
     """The preset that the run began with."""
     seed: int = 0
     """Decides initial weights, order of the data, augmentation and dropout."""
     data: DataSettings = DataSettings()
     """How pairs are found and prepared."""
-    generator: GeneratorSettings = UNetSettings()
+    generator: AnyGenerator = UNetSettings()
     """The network that translates."""
-    discriminators: tuple[DiscriminatorSettings, ...] = (PatchSettings(),)
-    """The networks that judge; an empty list trains without an adversary."""
-    encoder: EncoderSettings | None = None
-    """A network that tells the generator the style of a picture; nothing for none."""
+    discriminators: tuple[AnyDiscriminator, ...] = (PatchSettings(),)
+    """The networks that tell real from generated; an empty list trains without an adversary."""
+    encoder: AnyEncoder | None = None
+    """A network that tells the generator the style of a picture; None for none."""
     objective: ObjectiveSettings = ObjectiveSettings()
     """What the networks are asked for."""
     training: TrainingSettings = TrainingSettings()
@@ -103,8 +123,7 @@ class Config(Section):
     @property
     def input_channels(self) -> int:
         """Channels of a generator's input: the source's, and the features that an encoder adds."""
-        features = self.encoder.features if isinstance(self.encoder, FeatureEncoderSettings) else 0
-        return self.source_channels + features
+        return self.source_channels + (0 if self.encoder is None else self.encoder.maps)
 
     @property
     def expansion(self) -> dict[str, Any]:
@@ -114,66 +133,140 @@ class Config(Section):
     @property
     def uses_instances(self) -> bool:
         """Whether samples carry instance maps beside their label maps."""
-        labels, features = self.data.labels, isinstance(self.encoder, FeatureEncoderSettings)
-        return labels is not None and (bool(labels.edges) or features)
+        labels, encoder = self.data.labels, self.encoder
+        return labels is not None and bool(labels.edges or (encoder and encoder.maps))
 
     @model_validator(mode="after")
     def _contradictions(self) -> Config:
-        height, width = self.data.size
-        load = self.data.load_size
-        if load and self.data.mode == "resize_crop" and (load[0] < height or load[1] < width):
-            raise ValueError(
-                f"data.load_size={list(load)} is smaller than data.size={[height, width]}, which "
-                "is cropped from it: raise data.load_size or set data.mode=resize"
-            )
-        check_objective(
-            self.objective,
-            self.encoder,
-            discriminators=len(self.discriminators),
-            target_channels=self.data.channels[1],
-        )
-        check_features(self.encoder, self.data.labels)
-        check_coarse_to_fine(self.training, self.generator)
-        check_updates(self.training)
-        figures = (*self.validation.metrics, *(SEGMENTATION if self.validation.seg else ()))
-        if self.validation.best and self.validation.best not in figures:
-            raise ValueError(
-                f"validation.best={self.validation.best} is not among validation.metrics: add it"
-            )
-        if self.generator.multiple is not None:
-            _check_divisible(self.data, self.generator.multiple)
-        if isinstance(self.encoder, FeatureEncoderSettings):
-            _check_divisible(self.data, 2**self.encoder.downs)
-        _check_style(self.generator, self.encoder)
-        for index, discriminator in enumerate(self.discriminators):
-            if isinstance(discriminator, PatchSettings) and min(height, width) < (
-                discriminator.smallest
-            ):
-                raise ValueError(
-                    f"discriminators.{index}.layers={discriminator.layers} leaves no patch of a "
-                    f"{height}x{width} picture: lower it or raise data.size"
-                )
+        for check in (
+            _check_sizes,
+            _check_losses,
+            _check_encoder,
+            _check_weights,
+            _check_training,
+            _check_validation,
+        ):
+            check(self)
         return self
 
 
-def _check_divisible(data: DataSettings, multiple: int) -> None:
-    if data.mode == "none":
-        return  # sizes are the files' own; the scan of the data set looks at each
-    for side in data.size:
-        if side % multiple:
-            near = max(multiple, round(side / multiple) * multiple)
+def _check_sizes(config: Config) -> None:
+    data, (height, width) = config.data, config.data.size
+    load = data.load_size
+    if load and data.mode == "resize_crop" and (load[0] < height or load[1] < width):
+        raise ValueError(
+            f"data.load_size={list(load)} is smaller than data.size={[height, width]}, which "
+            "is cropped from it: raise data.load_size or set data.mode=resize"
+        )
+    for network in (config.generator, config.encoder):
+        multiple = None if network is None else network.multiple
+        if multiple is None or data.mode == "none":
+            continue  # sizes are the files' own; the scan of the data set looks at each
+        for side in data.size:
+            if side % multiple:
+                near = max(multiple, round(side / multiple) * multiple)
+                raise ValueError(
+                    f"data.size={list(data.size)} does not divide by {multiple}, which this "
+                    f"generator needs in training: set data.size={near} or let the generator "
+                    "halve less often"
+                )
+    for index, discriminator in enumerate(config.discriminators):
+        if min(height, width) < discriminator.smallest:
             raise ValueError(
-                f"data.size={list(data.size)} does not divide by {multiple}, which this generator "
-                f"needs in training: set data.size={near} or let the generator halve less often"
+                f"discriminators.{index} needs pictures of at least {discriminator.smallest} "
+                f"pixels a side, and data.size is {height}x{width}: lower "
+                f"discriminators.{index}.layers or raise data.size"
             )
 
 
-def _check_style(generator: GeneratorSettings, encoder: EncoderSettings | None) -> None:
-    latent = generator.latent if isinstance(generator, SPADESettings) else 0
-    if isinstance(encoder, SPADEEncoderSettings) and encoder.latent != latent:
+def _check_losses(config: Config) -> None:
+    objective, count = config.objective, len(config.discriminators)
+    if not (count or objective.l1 or objective.l2 or objective.vgg):
         raise ValueError(
-            f"encoder.latent={encoder.latent} is not what the generator takes, {latent}: give a "
-            f"generator named spade and set generator.latent={encoder.latent}"
+            "nothing to learn from: give a discriminator, or a weight to objective.l1, .l2 or .vgg"
+        )
+    if objective.vgg and config.data.channels[1] != 3:
+        raise ValueError(
+            f"objective.vgg={objective.vgg} compares colour pictures, and data.channels gives the "
+            f"target {config.data.channels[1]}: set objective.vgg=0"
+        )
+    if objective.feature_matching and not count:
+        raise ValueError(
+            f"objective.feature_matching={objective.feature_matching} compares features of "
+            "discriminators, and there are none: add one, or set it to 0"
+        )
+
+
+def _check_encoder(config: Config) -> None:
+    encoder, kl = config.encoder, config.objective.kl
+    code = 0 if encoder is None else encoder.code
+    if kl and not code:
+        raise ValueError(
+            f"objective.kl={kl} weighs a style code's distribution, and nothing makes "
+            "one: set encoder.name=spade-encoder, or objective.kl=0"
+        )
+    if code and code != config.generator.code:
+        raise ValueError(
+            f"encoder.latent={code} is not what the generator takes, {config.generator.code}: give "
+            f"a generator named spade and set generator.latent={code}"
+        )
+    if encoder is not None and encoder.maps and config.data.labels is None:
+        raise ValueError(
+            f"encoder.name={encoder.name} averages over instances, and sources are pictures: set "
+            "data.labels={} for label maps with instance maps, or leave the encoder out"
+        )
+
+
+def _check_weights(config: Config) -> None:
+    objective, count = config.objective, len(config.discriminators)
+    if not count:
+        if objective.weighting != "constant" or objective.weights or objective.weights_end:
+            raise ValueError(
+                "objective.weighting, .weights and .weights_end weigh discriminators, and there "
+                "are none: leave them out, or add a discriminator"
+            )
+        return
+    try:
+        check_weights(
+            objective.weighting,
+            weights=objective.weights or (1 / count,) * count,
+            end=objective.weights_end,
+            count=count,
+        )
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    if objective.weighting == "adaptive" and objective.adaptive_floor > 1 / count:
+        raise ValueError(
+            f"objective.adaptive_floor={objective.adaptive_floor} is more than an equal share of "
+            f"{count} discriminators: set at most {1 / count:g}"
+        )
+
+
+def _check_training(config: Config) -> None:
+    training, generator = config.training, config.generator
+    if training.update_order == "together":
+        for key in ("discriminator_updates", "generator_updates"):
+            if getattr(training, key) > 1:
+                raise ValueError(
+                    f"training.{key}={getattr(training, key)} repeats one network's update, and "
+                    "training.update_order=together makes one of each at once: set it to 1, or "
+                    "training.update_order=discriminator-first"
+                )
+    if not generator.coarse_to_fine:
+        for key in ("start_from", "fix_global"):
+            if value := getattr(training, key):
+                raise ValueError(
+                    f"training.{key}={value} is for generator.name=pix2pixhd-local, and this one "
+                    f"is {generator.name}: leave it out, or choose that generator"
+                )
+
+
+def _check_validation(config: Config) -> None:
+    validation = config.validation
+    figures = (*validation.metrics, *(SEGMENTATION if validation.seg else ()))
+    if validation.best and validation.best not in figures:
+        raise ValueError(
+            f"validation.best={validation.best} is not among validation.metrics: add it"
         )
 
 
@@ -201,14 +294,60 @@ def replace(config: Config, changes: Mapping[str, object]) -> Config:
     return _validated(settings, origin="the settings")
 
 
-def with_overrides(config: Config, overrides: Iterable[str]) -> Config:
-    """Return `config` with `key=value` texts applied; goes as soon as nobody calls it."""
-    return replace(config, parse_overrides(overrides))
-
-
 def to_yaml(config: Config) -> str:
     """Return the complete configuration as YAML that `read_config` reads back equal."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def resolved(config: Config) -> Config:
+    """Return `config` with everything filled in that follows from its other keys.
+
+    Raises:
+        ConfigError: a size or a field that cannot be had.
+    """
+    height, width = config.data.size
+    changes: dict[str, object] = {}
+    if config.data.load_size is None:
+        changes["data.load_size"] = [round(height * 286 / 256), round(width * 286 / 256)]
+    for key, value in config.generator.fitted(config.data.size).items():
+        changes[f"generator.{key}"] = value
+    for index, discriminator in enumerate(config.discriminators):
+        for key, value in discriminator.fitted().items():
+            changes[f"discriminators.{index}.{key}"] = value
+    if config.training.discriminator_lr is None:
+        changes["training.discriminator_lr"] = config.training.lr
+    return replace(config, changes)
+
+
+def _format_1(settings: dict[str, Any]) -> dict[str, Any]:
+    """Before there was `format`: two keys had other names."""
+    generator, training = settings.get("generator"), settings.get("training")
+    if isinstance(generator, dict) and "checkpointing" in generator:
+        generator["activation_checkpointing"] = generator.pop("checkpointing")
+    if isinstance(training, dict) and "capture" in training:
+        training["cuda_graph"] = training.pop("capture")
+    return settings
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _format_1}
+"""What brings plain settings of each format to the next; a key they lack keeps its old meaning."""
+
+
+def migrated(settings: dict[str, Any], *, origin: str) -> dict[str, Any]:
+    """Return plain settings in today's format.
+
+    Raises:
+        ConfigError: they are of a format that this version does not know.
+    """
+    found = settings.get("format", 1)
+    if not isinstance(found, int) or not 1 <= found <= FORMAT:
+        raise ConfigError(
+            f"{origin} has format {found!r}, and this version reads 1 to {FORMAT}: use the version "
+            "of Limner that wrote it, or a newer one"
+        )
+    for number in range(found, FORMAT):
+        settings = MIGRATIONS[number](settings)
+    return {**settings, "format": FORMAT}
 
 
 def read_config(path: Path) -> Config:
@@ -225,7 +364,7 @@ def read_config(path: Path) -> Config:
         raise ConfigError(f"{path} is not readable YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(settings, dict):
         raise ConfigError(f"{path} holds no configuration: expected keys such as preset and data")
-    return _validated(settings, origin=str(path))
+    return _validated(migrated(settings, origin=str(path)), origin=str(path))
 
 
 def _flat(settings: object, prefix: str = "") -> dict[str, object]:

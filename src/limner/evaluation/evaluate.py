@@ -49,7 +49,7 @@ from limner.inference import (
     to_bytes,
     write_picture,
 )
-from limner.networks.weights import Progress
+from limner.networks.pretrained import Progress
 
 SHEET_ROWS = 12
 

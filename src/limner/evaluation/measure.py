@@ -46,8 +46,8 @@ from limner.evaluation.segmentation.scoring import (
     without_seg,
 )
 from limner.evaluation.statistics import mean_interval
-from limner.networks import weights as pretrained
-from limner.networks.weights import Progress
+from limner.networks import pretrained
+from limner.networks.pretrained import Progress
 
 __all__ = ["METRICS", "RESAMPLES", "SEED", "Scores", "compare_folders", "measure", "versions"]
 
@@ -84,7 +84,7 @@ def measure(
         real, fake: sequences of uint8 (or uint16) images C x H x W, read one batch at a time;
             paired metrics need them in the same order, number and sizes.
         metrics: names of `METRICS`.
-        weights: a file or folder with pretrained weights, see `limner.networks.weights.find`.
+        weights: a file or folder with pretrained weights, see `limner.networks.pretrained.find`.
         device, batch_size: where networks compute, and how many images a GPU sees at once.
         seed: draws subsets and resamples.
         names: the pairs', for the report and for messages, which call a file by its path (numbers

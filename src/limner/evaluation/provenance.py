@@ -19,7 +19,7 @@ from limner.errors import DataError, FileError
 from limner.evaluation.measure import find_weights, versions
 from limner.evaluation.metrics import METRICS, SEG, Scores
 from limner.inference import Translator, checkpoint_folder, generator_file
-from limner.networks import weights as pretrained
+from limner.networks import pretrained
 
 RESULTS = "results.json"
 KINDS = ("source", "target", "images")

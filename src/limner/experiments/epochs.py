@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from pydantic import BaseModel, FiniteFloat, ValidationError
 
-from limner import memory
 from limner.config import read_config, replace
 from limner.errors import LimnerError
 from limner.files import read_json, write_text
+from limner.networks.cpu import kept_memory
 from limner.timing import Watch, processor
 from limner.training.checkpoint import load_checkpoint, newest
 from limner.training.datasets import TrainingData, open_training_data
@@ -73,7 +73,7 @@ def measure_times(
                 config = read_config(runs[name] / "config.yaml")
                 data[name] = open_training_data(replace(config, {"data.root": str(root)}))
             watch = Watch()
-            with memory.kept():
+            with kept_memory():
                 one = _seconds_per_step(
                     runs[name], data[name], device=device, weights=weights, steps=steps, warm=warm
                 )

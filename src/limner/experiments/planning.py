@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from limner.config import Config, replace
+from limner.config import Config, replace, resolved
 from limner.data import find_pairs, splits
 from limner.data.description import read_description
 from limner.errors import ConfigError, DataError, WeightsError, unknown_name
@@ -24,9 +24,8 @@ from limner.experiments.tables import (
     discriminator_of,
 )
 from limner.inference import open_pairs
-from limner.networks.weights import find, read
+from limner.networks.pretrained import find, read
 from limner.training.datasets import TrainingData, open_training_data
-from limner.training.resolving import resolved
 
 PRETRAINED = ("fid", "fd-vgg16", "lpips")
 """Taken where their weights are found; the first is what papers print."""

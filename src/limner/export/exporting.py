@@ -20,7 +20,7 @@ from limner.files import replacing
 from limner.inference import Translator, as_for_pictures, checkpoint_folder, generator_file
 from limner.inference.backends import library
 from limner.inference.graphs import OUTPUT, Inputs, inputs_of, live_dropouts, prepared
-from limner.networks import weights as store
+from limner.networks import pretrained as store
 
 BOUND = 1e-4
 """The largest difference on [-1, 1] that float32 and another order of sums explain: 1/80 level."""

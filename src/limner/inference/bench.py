@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from limner import timing
-from limner.config import FeatureEncoderSettings
 from limner.errors import ConfigError, LimnerError
 from limner.inference.backends import BACKENDS, lacking
 from limner.inference.translator import Translator, to_bytes
@@ -152,7 +151,7 @@ def _calls(
 def _drawn(translator: Translator, count: int, size: tuple[int, int] | None) -> tuple[Tensor, ...]:
     """Draw sources as the run takes them: noise in [-1, 1], or label maps in blocks."""
     config = translator.config
-    if isinstance(config.encoder, FeatureEncoderSettings):
+    if config.encoder is not None and config.encoder.maps:
         raise ConfigError(
             "this run's generator takes the features of a picture, which noise has none of: bench "
             "another run, or limner export this one"

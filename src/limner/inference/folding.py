@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limner.networks.spectral import SpectralConv2d
+from limner.networks.normalisation import SpectralConv2d
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 BATCH_NORMS = nn.modules.batchnorm._BatchNorm

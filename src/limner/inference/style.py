@@ -9,15 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from limner.config import Config, FeatureEncoderSettings, SPADESettings
+from limner.config import Config
 from limner.data import as_channels, decode, to_float
 from limner.errors import ConfigError, DataError
-from limner.networks import make_encoder
 
 
 def latent_of(config: Config) -> int:
     """Return the length of the style code that a run's generator takes, 0 where it takes none."""
-    return config.generator.latent if isinstance(config.generator, SPADESettings) else 0
+    return config.generator.code
 
 
 def draw_codes(count: int, latent: int, *, seed: int) -> Tensor:
@@ -37,7 +36,7 @@ def check_style(config: Config, *, style: bool = False, samples: bool = False) -
     Raises:
         ConfigError: with what to do instead.
     """
-    features = isinstance(config.encoder, FeatureEncoderSettings)
+    features = config.encoder is not None and config.encoder.maps
     if style and samples:
         raise ConfigError("--style and --samples: give one, a picture's style or drawn ones")
     if style and config.encoder is None:
@@ -58,11 +57,10 @@ def check_style(config: Config, *, style: bool = False, samples: bool = False) -
 
 def build_reader(config: Config) -> nn.Module | None:
     """Return the encoder that a run's settings describe, without its weights; None for none."""
-    section = config.encoder
-    if section is None:
+    encoder = config.encoder
+    if encoder is None:
         return None
-    settings = section.model_dump(exclude={"init", "init_gain"})
-    return make_encoder(**settings, in_channels=config.data.channels[1])
+    return encoder.network(**encoder.keywords, in_channels=config.data.channels[1])
 
 
 def read_style(config: Config, path: Path) -> Tensor:

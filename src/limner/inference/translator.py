@@ -25,7 +25,7 @@ from limner.inference.style import (
     latent_of,
     mean_code,
 )
-from limner.networks import FeatureEncoder, make_generator
+from limner.networks import FeatureEncoder
 
 
 class Translator:
@@ -108,8 +108,8 @@ class Translator:
         asked = {"inference.statistics": statistics, "inference.dropout": dropout}
         asked = {key: value for key, value in asked.items() if value is not None}
         config = replace(config, asked) if asked else config
-        generator = make_generator(
-            **config.generator.model_dump(exclude={"init", "init_gain"}),
+        generator = config.generator.network(
+            **config.generator.keywords,
             in_channels=config.input_channels,
             out_channels=config.data.channels[1],
         )

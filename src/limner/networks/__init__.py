@@ -1,21 +1,52 @@
-"""The networks: plain modules with explicit keywords, and the three tables that name them."""
+"""The networks: plain modules with explicit keywords, their settings, and the tables of both.
+
+A family is a module: the classes, and beside each its settings, whose `network` is the class. A new
+network is one of these and a line of a table here.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
 from limner.errors import unknown_name
-from limner.networks.features import FeatureEncoder
-from limner.networks.layers import DROPOUTS, INITS, NORMS, initialise
-from limner.networks.multiscale import MultiscaleDiscriminator
-from limner.networks.patch import PatchDiscriminator, PixelDiscriminator, receptive_field
-from limner.networks.pix2pixhd import GlobalGenerator, LocalEnhancer
-from limner.networks.resnet import ResNet
-from limner.networks.spade import SPADEGenerator
-from limner.networks.style import SPADEEncoder
-from limner.networks.unet import UNet, depth_for
+from limner.networks.encoders import (
+    FeatureEncoder,
+    FeatureEncoderSettings,
+    SPADEEncoder,
+    SPADEEncoderSettings,
+)
+from limner.networks.layers import (
+    DROPOUTS,
+    INITS,
+    DiscriminatorSettings,
+    EncoderSettings,
+    GeneratorSettings,
+    NetworkSettings,
+    initialise,
+)
+from limner.networks.normalisation import NORMS
+from limner.networks.patch import (
+    MultiscaleDiscriminator,
+    MultiscaleSettings,
+    PatchDiscriminator,
+    PatchSettings,
+    PixelDiscriminator,
+    PixelSettings,
+    receptive_field,
+)
+from limner.networks.pix2pixhd import (
+    GlobalGenerator,
+    LocalEnhancer,
+    Pix2PixHDLocalSettings,
+    Pix2PixHDSettings,
+)
+from limner.networks.resnet import ResNet, ResNetSettings
+from limner.networks.spade import SPADEGenerator, SPADESettings
+from limner.networks.unet import UNet, UNetSettings, depth_for
 
 __all__ = [
     "DISCRIMINATORS",
@@ -24,19 +55,31 @@ __all__ = [
     "GENERATORS",
     "INITS",
     "NORMS",
-    "Discriminator",
-    "Encoder",
+    "DiscriminatorSettings",
+    "EncoderSettings",
     "FeatureEncoder",
-    "Generator",
+    "FeatureEncoderSettings",
+    "GeneratorSettings",
     "GlobalGenerator",
     "LocalEnhancer",
     "MultiscaleDiscriminator",
+    "MultiscaleSettings",
+    "NetworkSettings",
     "PatchDiscriminator",
+    "PatchSettings",
+    "Pix2PixHDLocalSettings",
+    "Pix2PixHDSettings",
     "PixelDiscriminator",
+    "PixelSettings",
     "ResNet",
+    "ResNetSettings",
     "SPADEEncoder",
+    "SPADEEncoderSettings",
     "SPADEGenerator",
+    "SPADESettings",
     "UNet",
+    "UNetSettings",
+    "build",
     "count_parameters",
     "depth_for",
     "initialise",
@@ -46,28 +89,43 @@ __all__ = [
     "receptive_field",
 ]
 
-Generator = UNet | ResNet | GlobalGenerator | LocalEnhancer | SPADEGenerator
-Discriminator = PatchDiscriminator | PixelDiscriminator | MultiscaleDiscriminator
-Encoder = SPADEEncoder | FeatureEncoder
-
-GENERATORS: dict[str, type[Generator]] = {
-    "unet": UNet,
-    "resnet": ResNet,
-    "pix2pixhd": GlobalGenerator,
-    "pix2pixhd-local": LocalEnhancer,
-    "spade": SPADEGenerator,
+GENERATORS: dict[str, type[GeneratorSettings]] = {
+    "unet": UNetSettings,
+    "resnet": ResNetSettings,
+    "pix2pixhd": Pix2PixHDSettings,
+    "pix2pixhd-local": Pix2PixHDLocalSettings,
+    "spade": SPADESettings,
 }
 
-DISCRIMINATORS: dict[str, type[Discriminator]] = {
-    "patch": PatchDiscriminator,
-    "pixel": PixelDiscriminator,
-    "multiscale": MultiscaleDiscriminator,
+DISCRIMINATORS: dict[str, type[DiscriminatorSettings]] = {
+    "patch": PatchSettings,
+    "pixel": PixelSettings,
+    "multiscale": MultiscaleSettings,
 }
 
-ENCODERS: dict[str, type[Encoder]] = {"spade-encoder": SPADEEncoder, "features": FeatureEncoder}
+ENCODERS: dict[str, type[EncoderSettings]] = {
+    "spade-encoder": SPADEEncoderSettings,
+    "features": FeatureEncoderSettings,
+}
+
+Settings = TypeVar("Settings", bound=NetworkSettings)
 
 
-def make_generator(name: str, **keywords: Any) -> Generator:
+def build(settings: NetworkSettings, *, seed: int, **channels: int) -> nn.Module:
+    """Return the network that `settings` describe, its weights drawn from `seed`.
+
+    Args:
+        settings: those of a generator, discriminator or encoder.
+        seed: decides the first weights; PyTorch's own generator is neither read nor moved by it.
+        channels: `in_channels`, and for a generator `out_channels`.
+    """
+    network = settings.network(**settings.keywords, **channels)
+    rng = torch.Generator().manual_seed(seed)
+    initialise(network, settings.init, gain=settings.init_gain, generator=rng)
+    return network
+
+
+def make_generator(name: str, **keywords: Any) -> nn.Module:
     """Return the generator of that name, built with the keywords of its class.
 
     N x C x H x W in [-1, 1] to the same size; `multiple` is what H and W must be divisible by.
@@ -76,12 +134,10 @@ def make_generator(name: str, **keywords: Any) -> Generator:
     Raises:
         ConfigError: no generator has that name.
     """
-    if name not in GENERATORS:
-        raise unknown_name("generator", name, GENERATORS)
-    return GENERATORS[name](**keywords)
+    return _looked_up("generator", name, GENERATORS).network(**keywords)
 
 
-def make_discriminator(name: str, **keywords: Any) -> Discriminator:
+def make_discriminator(name: str, **keywords: Any) -> nn.Module:
     """Return the discriminator of that name, built with the keywords of its class.
 
     N x C x H x W to `list[list[Tensor]]`: scales, then layers, logits last. Its weights are
@@ -90,12 +146,10 @@ def make_discriminator(name: str, **keywords: Any) -> Discriminator:
     Raises:
         ConfigError: no discriminator has that name.
     """
-    if name not in DISCRIMINATORS:
-        raise unknown_name("discriminator", name, DISCRIMINATORS)
-    return DISCRIMINATORS[name](**keywords)
+    return _looked_up("discriminator", name, DISCRIMINATORS).network(**keywords)
 
 
-def make_encoder(name: str, **keywords: Any) -> Encoder:
+def make_encoder(name: str, **keywords: Any) -> nn.Module:
     """Return the encoder of that name, built with the keywords of its class.
 
     "spade-encoder" maps a picture N x C x H x W to mean and log variance of a style code,
@@ -105,9 +159,13 @@ def make_encoder(name: str, **keywords: Any) -> Encoder:
     Raises:
         ConfigError: no encoder has that name.
     """
-    if name not in ENCODERS:
-        raise unknown_name("encoder", name, ENCODERS)
-    return ENCODERS[name](**keywords)
+    return _looked_up("encoder", name, ENCODERS).network(**keywords)
+
+
+def _looked_up(kind: str, name: str, table: Mapping[str, type[Settings]]) -> type[Settings]:
+    if name not in table:
+        raise unknown_name(kind, name, table)
+    return table[name]
 
 
 def count_parameters(network: nn.Module) -> int:

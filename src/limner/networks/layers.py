@@ -1,60 +1,117 @@
-"""What the networks are made of: norms, dropouts, initialisations, and the check of their input."""
+"""What all networks are made of: their settings' base, dropouts, initialisations, input checks.
+
+Activation checkpointing stands here too, since it must leave norms as one forward pass does.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from limner.errors import DataError, unknown_name
-from limner.networks.batchnorm import BatchNorm2d, SyncBatchNorm2d
-from limner.networks.spectral import SpectralConv2d
+from limner.networks.normalisation import SpectralConv2d
+from limner.settings import Gain, Init, Optimizer, Rate, Section
 
 
-def _group_norm(channels: int) -> nn.Module:
-    """Return a group norm whose group count divides `channels`.
+class NetworkSettings(Section):
+    """What every network's settings have: a name, and how the first weights are drawn."""
 
-    At most 32 groups (the default of Wu and He 2018), each of at least 8 channels where there are
-    that many: groups of one channel would be instance norm under another name.
-    """
-    groups = max(
-        count
-        for count in range(1, 33)
-        if channels % count == 0 and (count == 1 or channels // count >= 8)
-    )
-    return nn.GroupNorm(groups, channels)
+    network: ClassVar[type[nn.Module]]
+    """The class that these settings build."""
+    role: ClassVar[frozenset[str]] = frozenset({"name", "init", "init_gain"})
+    """Keys that are no keywords of that class."""
+
+    name: str
+    """The network."""
+    init: Init = "normal"
+    """Initialisation of the weights; default is PyTorch's own."""
+    init_gain: Gain = 0.02
+    """Standard deviation for normal, gain for the others."""
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The keywords of the network's class, but for the numbers of channels."""
+        return self.model_dump(exclude=set(self.role))
 
 
-NORMS: dict[str, Callable[[int], nn.Module]] = {
-    # Ioffe and Szegedy 2015: scale, shift and running statistics.
-    "batch": BatchNorm2d,
-    # The same, with the statistics of all processes' batches.
-    "sync-batch": SyncBatchNorm2d,
-    # Ulyanov et al. 2016, without scale, shift or statistics: the form of the pix2pix family.
-    "instance": nn.InstanceNorm2d,
-    "instance-affine": lambda channels: nn.InstanceNorm2d(channels, affine=True),
-    "group": _group_norm,
-    "none": lambda channels: nn.Identity(),
-}
+class GeneratorSettings(NetworkSettings):
+    """What a training asks of any generator's settings."""
+
+    coarse_to_fine: ClassVar[bool] = False
+    """Whether it can begin around a generator trained at a lower resolution."""
+
+    @property
+    def multiple(self) -> int | None:
+        """What the sides of pictures must be multiples of; None while that is not known."""
+        return 1
+
+    @property
+    def code(self) -> int:
+        """Length of the style code that it takes; 0 for none."""
+        return 0
+
+    def fitted(self, size: tuple[int, int]) -> dict[str, object]:
+        """Return the keys that are left open and follow from the pictures' height and width.
+
+        Raises:
+            ConfigError: no sensible value follows from that size.
+        """
+        return {}
+
+
+class DiscriminatorSettings(NetworkSettings):
+    """What a training asks of any discriminator's settings."""
+
+    role: ClassVar[frozenset[str]] = NetworkSettings.role | {"conditional", "lr", "optimizer"}
+
+    conditional: bool = True
+    """Whether it sees the source beside the picture it judges."""
+    lr: Rate | None = None
+    """Its learning rate before the schedule; None means training.discriminator_lr."""
+    optimizer: Optimizer | None = None
+    """Its optimiser; None means training.optimizer."""
+
+    @property
+    def smallest(self) -> int:
+        """The least side of a picture that it can judge, in pixels."""
+        return 1
+
+    def fitted(self) -> dict[str, object]:
+        """Return the keys that follow from others of its own."""
+        return {}
+
+
+class EncoderSettings(NetworkSettings):
+    """What a training asks of any encoder's settings."""
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of pictures must be multiples of."""
+        return 1
+
+    @property
+    def code(self) -> int:
+        """Length of the style code that it makes; 0 for none."""
+        return 0
+
+    @property
+    def maps(self) -> int:
+        """Channels that it adds to the generator's input, means over instances; 0 for none."""
+        return 0
+
 
 DROPOUTS: dict[str, Callable[[float], nn.Module]] = {
     "element": nn.Dropout,
     "channel": nn.Dropout2d,
     "none": lambda probability: nn.Identity(),
 }
-
-
-def norm_layer(name: str, channels: int) -> nn.Module:
-    """Return the norm of that name for N x `channels` x H x W.
-
-    Raises:
-        ConfigError: no norm has that name.
-    """
-    if name not in NORMS:
-        raise unknown_name("norm", name, NORMS)
-    return NORMS[name](channels)
 
 
 def dropout_layer(kind: str, probability: float) -> nn.Module:
@@ -157,3 +214,56 @@ def check_image(
             f"the {network} cannot take {width}x{height} images, both sides must be at least "
             f"{smallest}: use larger images{cure}"
         )
+
+
+Vectors = dict[SpectralConv2d, tuple[Tensor, Tensor]]
+
+
+def checkpointed(segment: nn.Module, *inputs: Tensor, enabled: bool) -> Tensor:
+    """Return `segment(*inputs)`; where `enabled` its features are not kept.
+
+    They are computed again when the backward pass needs them (Chen et al. 2016), with the same
+    random numbers. Results, gradients and the state afterwards are those without: the second time
+    batch norm does not count the batch again and spectral norm uses the vectors of the first.
+    """
+    if not (enabled and torch.is_grad_enabled()):
+        return segment(*inputs)
+    vectors: Vectors = {}
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return _first_pass(segment, vectors), _second_pass(segment, vectors)
+
+    output = checkpoint(segment, *inputs, use_reentrant=False, context_fn=contexts)
+    assert isinstance(output, Tensor)
+    return output
+
+
+@contextlib.contextmanager
+def _first_pass(segment: nn.Module, vectors: Vectors) -> Iterator[None]:
+    """Note the vectors that the first pass used."""
+    yield
+    for module in segment.modules():
+        if isinstance(module, SpectralConv2d):
+            vectors[module] = (module.u.clone(), module.v.clone())
+
+
+@contextlib.contextmanager
+def _second_pass(segment: nn.Module, vectors: Vectors) -> Iterator[None]:
+    """Hold everything as the first pass left it."""
+    # Batch norm is given its statistics as before, since it notes them down, and they are put back.
+    statistics = [
+        (buffer, buffer.clone())
+        for module in segment.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+        for buffer in module.buffers()
+    ]
+    for module, pair in vectors.items():
+        module.held = pair
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in statistics:
+                buffer.copy_(value)
+        for module in vectors:
+            module.held = None

@@ -2,23 +2,104 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from typing import ClassVar, Literal
+
 from torch import Tensor, nn
 
-from limner.errors import CheckpointError
-from limner.networks.layers import check_image, conv_bias
-from limner.networks.multiscale import halved
-from limner.networks.recomputing import run
-from limner.networks.resnet import PaddingMode
-from limner.networks.trunk import (
-    Trunk,
-    down_stage,
-    first_stage,
-    last_stage,
-    padding_mode,
-    residual_blocks,
-    smallest_side,
-    up_stage,
-)
+from limner.errors import CheckpointError, unknown_name
+from limner.networks.layers import GeneratorSettings, check_image, checkpointed, conv_bias
+from limner.networks.normalisation import norm_layer
+from limner.networks.patch import halved
+from limner.networks.resnet import PADDINGS, PaddingMode, ResidualBlock
+from limner.settings import Norm, PositiveInt
+
+
+def _stage(conv: nn.Conv2d | nn.ConvTranspose2d, norm: str) -> nn.Sequential:
+    return nn.Sequential(
+        OrderedDict(conv=conv, norm=norm_layer(norm, conv.out_channels), relu=nn.ReLU(inplace=True))
+    )
+
+
+def first_stage(
+    into: int, out: int, *, norm: str, padding: PaddingMode, bias: bool
+) -> nn.Sequential:
+    """Return a 7x7 convolution that keeps the size."""
+    return _stage(nn.Conv2d(into, out, 7, padding=3, padding_mode=padding, bias=bias), norm)
+
+
+def down_stage(channels: int, *, norm: str, bias: bool) -> nn.Sequential:
+    """Return what halves the size and doubles `channels`."""
+    return _stage(nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=bias), norm)
+
+
+def up_stage(channels: int, *, norm: str, bias: bool) -> nn.Sequential:
+    """Return what doubles the size and brings twice `channels` down to `channels`."""
+    conv = nn.ConvTranspose2d(
+        2 * channels, channels, 3, stride=2, padding=1, output_padding=1, bias=bias
+    )
+    return _stage(conv, norm)
+
+
+def residual_blocks(
+    channels: int, count: int, *, norm: str, padding: PaddingMode, bias: bool
+) -> nn.Sequential:
+    """Return `count` residual blocks."""
+    blocks = (
+        ResidualBlock(channels, norm=norm, dropout=nn.Identity(), padding=padding, bias=bias)
+        for _ in range(count)
+    )
+    return nn.Sequential(*blocks)
+
+
+def last_stage(into: int, out: int, *, padding: PaddingMode) -> nn.Sequential:
+    """Return a 7x7 convolution and tanh."""
+    conv = nn.Conv2d(into, out, 7, padding=3, padding_mode=padding)
+    return nn.Sequential(OrderedDict(conv=conv, tanh=nn.Tanh()))
+
+
+def padding_mode(padding: str) -> PaddingMode:
+    """Return PyTorch's word for the padding of that name."""
+    if padding not in PADDINGS:
+        raise unknown_name("padding", padding, PADDINGS)
+    return PADDINGS[padding]
+
+
+def smallest_side(multiple: int) -> int:
+    """Sides that leave two pixels to reflect and to normalise, and 7x7 kernels four."""
+    return max(4, 2 * multiple)
+
+
+class Trunk(nn.Module):
+    """Halve `downs` times, pass the blocks, double as often: to N x width x H x W features."""
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        width: int,
+        downs: int,
+        blocks: int,
+        norm: str,
+        padding: PaddingMode,
+        bias: bool,
+        activation_checkpointing: bool,
+    ) -> None:
+        super().__init__()
+        self.activation_checkpointing = activation_checkpointing
+        widths = [width * 2**level for level in range(downs)]
+        inside = width * 2**downs
+        self.first = first_stage(in_channels, width, norm=norm, padding=padding, bias=bias)
+        self.downs = nn.Sequential(*(down_stage(c, norm=norm, bias=bias) for c in widths))
+        self.blocks = residual_blocks(inside, blocks, norm=norm, padding=padding, bias=bias)
+        self.ups = nn.Sequential(*(up_stage(c, norm=norm, bias=bias) for c in reversed(widths)))
+
+    def features(self, image: Tensor) -> Tensor:
+        """Return N x width x H x W."""
+        hidden = image
+        for stage in (self.first, *self.downs, *self.blocks, *self.ups):
+            hidden = checkpointed(stage, hidden, enabled=self.activation_checkpointing)
+        return hidden
 
 
 class GlobalGenerator(Trunk):
@@ -30,7 +111,7 @@ class GlobalGenerator(Trunk):
 
     `padding` (a name in resnet.PADDINGS) is that of the 7x7 convolutions and of the blocks;
     `bias` is that of the convolutions within, None gives them one where the norm has none.
-    `checkpointing` trades time for memory and changes no result.
+    `activation_checkpointing` trades time for memory and changes no result.
 
     Raises:
         ConfigError: an unknown norm or padding.
@@ -48,7 +129,7 @@ class GlobalGenerator(Trunk):
         norm: str = "instance",
         padding: str = "reflect",
         bias: bool | None = None,
-        checkpointing: bool = False,
+        activation_checkpointing: bool = False,
     ) -> None:
         mode = padding_mode(padding)
         super().__init__(
@@ -59,7 +140,7 @@ class GlobalGenerator(Trunk):
             norm=norm,
             padding=mode,
             bias=conv_bias(norm, bias),
-            checkpointing=checkpointing,
+            activation_checkpointing=activation_checkpointing,
         )
         self.in_channels, self.out_channels = in_channels, out_channels
         self.multiple = 2**downs
@@ -76,7 +157,7 @@ class GlobalGenerator(Trunk):
             network="pix2pixHD generator",
             cure=", or lower generator.downs",
         )
-        return run(self.last, self.features(image), checkpointing=self.checkpointing)
+        return checkpointed(self.last, self.features(image), enabled=self.activation_checkpointing)
 
 
 class Enhancer(nn.Module):
@@ -91,10 +172,10 @@ class Enhancer(nn.Module):
         norm: str,
         padding: PaddingMode,
         bias: bool,
-        checkpointing: bool,
+        activation_checkpointing: bool,
     ) -> None:
         super().__init__()
-        self.checkpointing = checkpointing
+        self.activation_checkpointing = activation_checkpointing
         self.first = first_stage(in_channels, width, norm=norm, padding=padding, bias=bias)
         self.down = down_stage(width, norm=norm, bias=bias)
         self.blocks = residual_blocks(2 * width, blocks, norm=norm, padding=padding, bias=bias)
@@ -102,10 +183,10 @@ class Enhancer(nn.Module):
 
     def forward(self, image: Tensor, coarse: Tensor) -> Tensor:
         """Return N x width x H x W of `image` and N x 2 width x H/2 x W/2 of what is within."""
-        hidden = run(self.first, image, checkpointing=self.checkpointing)
-        hidden = run(self.down, hidden, checkpointing=self.checkpointing) + coarse
+        hidden = checkpointed(self.first, image, enabled=self.activation_checkpointing)
+        hidden = checkpointed(self.down, hidden, enabled=self.activation_checkpointing) + coarse
         for stage in (*self.blocks, self.up):
-            hidden = run(stage, hidden, checkpointing=self.checkpointing)
+            hidden = checkpointed(stage, hidden, enabled=self.activation_checkpointing)
         return hidden
 
 
@@ -139,14 +220,14 @@ class LocalEnhancer(nn.Module):
         norm: str = "instance",
         padding: str = "reflect",
         bias: bool | None = None,
-        checkpointing: bool = False,
+        activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         mode = padding_mode(padding)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.multiple = 2 ** (downs + enhancers)
         self.smallest = smallest_side(self.multiple)
-        self.checkpointing = checkpointing
+        self.activation_checkpointing = activation_checkpointing
         has_bias = conv_bias(norm, bias)
         self.coarse = Trunk(
             in_channels=in_channels,
@@ -156,7 +237,7 @@ class LocalEnhancer(nn.Module):
             norm=norm,
             padding=mode,
             bias=has_bias,
-            checkpointing=checkpointing,
+            activation_checkpointing=activation_checkpointing,
         )
         self.enhancers = nn.ModuleList(  # from the innermost outwards
             Enhancer(
@@ -166,7 +247,7 @@ class LocalEnhancer(nn.Module):
                 norm=norm,
                 padding=mode,
                 bias=has_bias,
-                checkpointing=checkpointing,
+                activation_checkpointing=activation_checkpointing,
             )
             for level in reversed(range(enhancers))
         )
@@ -188,7 +269,7 @@ class LocalEnhancer(nn.Module):
         hidden = self.coarse.features(pyramid.pop())
         for enhancer in self.enhancers:
             hidden = enhancer(pyramid.pop(), hidden)
-        return run(self.last, hidden, checkpointing=self.checkpointing)
+        return checkpointed(self.last, hidden, enabled=self.activation_checkpointing)
 
     def start_from(self, state: dict[str, Tensor]) -> None:
         """Take over what a trained generator of lower resolution learnt, all but its last layer.
@@ -221,3 +302,64 @@ class LocalEnhancer(nn.Module):
         for name, parameter in self.named_parameters():
             outermost = name.startswith((f"enhancers.{len(self.enhancers) - 1}.", "last."))
             parameter.requires_grad_(outermost or not fixed)
+
+
+class Pix2PixHDSettings(GeneratorSettings):
+    """The global generator (Wang et al. 2018, section 3.1), whole by itself up to about 1024."""
+
+    network: ClassVar[type[nn.Module]] = GlobalGenerator
+
+    name: Literal["pix2pixhd"]
+    """The network."""
+    width: PositiveInt = 64
+    """Filters of the first layer (ngf)."""
+    downs: PositiveInt = 4
+    """Halvings; sides must be multiples of 2 ** downs."""
+    blocks: PositiveInt = 9
+    """Residual blocks."""
+    norm: Norm = "instance"
+    """Normalisation."""
+    bias: bool | None = None
+    """Whether inner convolutions have a bias; None means where the norm has none."""
+    padding: Literal["reflect", "replicate", "zero"] = "reflect"
+    """How convolutions see beyond the border."""
+    activation_checkpointing: bool = False
+    """Keep fewer features for the backward pass and compute them again: less memory, more time."""
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of pictures must be multiples of."""
+        return 2**self.downs
+
+
+class Pix2PixHDLocalSettings(GeneratorSettings):
+    """The global generator within local enhancers, each of twice the resolution (section 3.1)."""
+
+    network: ClassVar[type[nn.Module]] = LocalEnhancer
+    coarse_to_fine: ClassVar[bool] = True
+
+    name: Literal["pix2pixhd-local"]
+    """The network."""
+    width: PositiveInt = 32
+    """Filters of the outermost enhancer (ngf); the global part has width * 2 ** enhancers."""
+    downs: PositiveInt = 4
+    """Halvings of the global part; sides must be multiples of 2 ** (downs + enhancers)."""
+    blocks: PositiveInt = 9
+    """Residual blocks of the global part."""
+    enhancers: PositiveInt = 1
+    """Local enhancers."""
+    local_blocks: PositiveInt = 3
+    """Residual blocks of each enhancer."""
+    norm: Norm = "instance"
+    """Normalisation."""
+    bias: bool | None = None
+    """Whether inner convolutions have a bias; None means where the norm has none."""
+    padding: Literal["reflect", "replicate", "zero"] = "reflect"
+    """How convolutions see beyond the border."""
+    activation_checkpointing: bool = False
+    """Keep fewer features for the backward pass and compute them again: less memory, more time."""
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of pictures must be multiples of."""
+        return 2 ** (self.downs + self.enhancers)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from limner.errors import unknown_name
-from limner.networks.layers import check_image, conv_bias, dropout_layer, norm_layer
+from limner.networks.layers import GeneratorSettings, check_image, conv_bias, dropout_layer
+from limner.networks.normalisation import norm_layer
+from limner.settings import Fraction, Norm, PositiveInt
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
@@ -132,3 +134,33 @@ class ResNet(nn.Module):
             cure="",
         )
         return self.last(self.ups(self.blocks(self.downs(self.first(image)))))
+
+
+class ResNetSettings(GeneratorSettings):
+    """The residual generator (Johnson et al. 2016)."""
+
+    network: ClassVar[type[nn.Module]] = ResNet
+
+    name: Literal["resnet"]
+    """The network."""
+    width: PositiveInt = 64
+    """Filters of the first layer (ngf)."""
+    blocks: PositiveInt = 9
+    """Residual blocks: 9 for 256 pixels and more, 6 for 128."""
+    norm: Norm = "instance"
+    """Normalisation."""
+    bias: bool | None = None
+    """Whether inner convolutions have a bias; None means where the norm has none."""
+    dropout: Fraction = 0.0
+    """Probability, within each block."""
+    dropout_kind: Literal["element", "channel", "none"] = "element"
+    """What is dropped: single values, whole channels, nothing."""
+    padding: Literal["reflect", "replicate", "zero"] = "reflect"
+    """How convolutions see beyond the border."""
+    block_padding: Literal["reflect", "replicate", "zero"] | None = None
+    """The same for the residual blocks alone; None means as `padding` says."""
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of pictures must be multiples of."""
+        return 4

@@ -5,16 +5,17 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from limner.errors import ConfigError, DataError, unknown_name
-from limner.networks.batchnorm import SyncBatchNorm2d
-from limner.networks.layers import check_image
-from limner.networks.recomputing import run
-from limner.networks.spectral import SpectralConv2d
+from limner.networks.layers import GeneratorSettings, check_image, checkpointed
+from limner.networks.normalisation import SpectralConv2d, SyncBatchNorm2d
+from limner.settings import Init, PositiveInt, Size
 
 PLAIN_NORMS: dict[str, Callable[[int], nn.Module]] = {
     # None has a scale or a shift of its own: those come from the labels.
@@ -138,8 +139,8 @@ class SPADEGenerator(nn.Module):
     (height, width) is that of the pictures to which its map belongs (for pictures of another size
     the map is resized). `norm` is a name in PLAIN_NORMS, `spectral` divides the blocks'
     convolutions by their spectral norm, `hidden` and `kernel` are those of the modulation.
-    `checkpointing` trades time for memory and changes no result. With the defaults and 184, 151
-    or 36 inputs it has 97.5, 96.5 or 93.0 million parameters (COCO, ADE20K, Cityscapes).
+    `activation_checkpointing` trades time for memory and changes no result. With the defaults and
+    184, 151 or 36 inputs it has 97.5, 96.5 or 93.0 million parameters (COCO, ADE20K, Cityscapes).
 
     Raises:
         ConfigError: an unknown norm or upsampling; a latent code without a size that divides.
@@ -160,7 +161,7 @@ class SPADEGenerator(nn.Module):
         kernel: int = 3,
         latent: int = 0,
         size: tuple[int, int] | None = None,
-        checkpointing: bool = False,
+        activation_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if upsampling not in DOUBLINGS:
@@ -168,7 +169,7 @@ class SPADEGenerator(nn.Module):
         self.doublings = DOUBLINGS[upsampling]
         self.multiple = 2 ** sum(self.doublings)
         self.in_channels, self.out_channels, self.latent = in_channels, out_channels, latent
-        self.checkpointing = checkpointing
+        self.activation_checkpointing = activation_checkpointing
         widths = [int(width * share) for share in WIDTHS[: len(self.doublings) + 1]]
         if latent:
             if size is None or any(side % self.multiple or side < 1 for side in size):
@@ -208,7 +209,7 @@ class SPADEGenerator(nn.Module):
         for doubled, block in zip(self.doublings, self.blocks, strict=True):
             if doubled:
                 hidden = F.interpolate(hidden, scale_factor=2, mode="nearest")
-            hidden = run(block, hidden, source, checkpointing=self.checkpointing)
+            hidden = checkpointed(block, hidden, source, enabled=self.activation_checkpointing)
         return torch.tanh(self.last(F.leaky_relu(hidden, 0.2)))
 
     def _first_map(self, source: Tensor, z: Tensor | None) -> Tensor:
@@ -229,3 +230,46 @@ class SPADEGenerator(nn.Module):
         if size == self.start_size:
             return hidden
         return F.interpolate(hidden, size=size, mode="bilinear")
+
+
+class SPADESettings(GeneratorSettings):
+    """Spatially-adaptive normalisation (Park et al. 2019): labels modulate every layer."""
+
+    network: ClassVar[type[nn.Module]] = SPADEGenerator
+
+    name: Literal["spade"]
+    """The network."""
+    width: PositiveInt = 64
+    """Filters of the last layers (ngf); the first ones have 16 times as many."""
+    upsampling: Literal["normal", "more", "most"] = "normal"
+    """How often the first map is doubled: 5, 6 or 7 times; sides must be multiples of 2 ** that."""
+    norm: Literal["sync-batch", "batch", "instance"] = "sync-batch"
+    """What is modulated; sync-batch takes its statistics over all processes."""
+    spectral: bool = True
+    """Whether the blocks' convolutions are divided by their spectral norm."""
+    hidden: PositiveInt = 128
+    """Filters between labels and modulation."""
+    kernel: Literal[1, 3, 5, 7] = 3
+    """Side of the modulation's convolutions."""
+    latent: Annotated[int, Field(ge=0)] = 0
+    """Length of the style code (256 with an encoder); 0 begins from the label map instead."""
+    size: Size | None = None
+    """Pictures' height and width that a style code begins; None means data.size."""
+    activation_checkpointing: bool = False
+    """Keep fewer features for the backward pass and compute them again: less memory, more time."""
+    init: Init = "xavier"
+    """Initialisation of the weights; default is PyTorch's own."""
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of pictures must be multiples of."""
+        return 2 ** sum(DOUBLINGS[self.upsampling])
+
+    @property
+    def code(self) -> int:
+        """Length of the style code that it takes; 0 for none."""
+        return self.latent
+
+    def fitted(self, size: tuple[int, int]) -> dict[str, object]:
+        """Return the pictures' size that a style code begins, where it is left open."""
+        return {} if self.size is not None else {"size": list(size)}

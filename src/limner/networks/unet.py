@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from limner.errors import ConfigError, DataError, unknown_name
-from limner.networks.layers import check_image, conv_bias, dropout_layer, norm_layer
-from limner.networks.lowered import Conv2d, ConvTranspose2d, concatenated
+from limner.networks.cpu import Conv2d, ConvTranspose2d, concatenated
+from limner.networks.layers import GeneratorSettings, check_image, conv_bias, dropout_layer
+from limner.networks.normalisation import norm_layer
+from limner.settings import Fraction, Norm, PositiveInt
 
 DEEPEST = 8
 """Halvings of the published network; deeper ones bring parameters and nothing to see."""
+
+
+SHALLOWEST = 5
+"""Halvings below which a depth derived for pictures of 64 pixels and more is taken for a mishap."""
+
+
+JoinName = Literal["concat", "add", "multiply"]
 
 
 @dataclass(frozen=True)
@@ -198,3 +209,61 @@ class UNet(nn.Module):
             # Popped, so that without gradients each level's features are freed once joined.
             hidden = up(join(skips.pop(), hidden))
         return torch.tanh(hidden)
+
+
+class UNetSettings(GeneratorSettings):
+    """The encoder-decoder with skip connections (Isola et al. 2017, section 3.2.1)."""
+
+    network: ClassVar[type[nn.Module]] = UNet
+
+    name: Literal["unet"] = "unet"
+    """The network."""
+    width: PositiveInt = 64
+    """Filters of the first layer (ngf)."""
+    depth: Annotated[int, Field(ge=2)] | None = None
+    """Number of halvings; None means as many as data.size allows, at most 8."""
+    norm: Norm = "batch"
+    """Normalisation."""
+    bias: bool | None = None
+    """Whether inner convolutions have a bias; None means where the norm has none."""
+    dropout: Fraction = 0.5
+    """Probability, in the innermost decoder levels of full width."""
+    dropout_kind: Literal["element", "channel", "none"] = "element"
+    """What is dropped: single values, whole channels, nothing."""
+    dropout_innermost: bool = False
+    """Whether dropout begins at the innermost decoder level, one further in, as in the study."""
+    skips: Literal["concat", "add", "multiply", "alternating"] | tuple[JoinName, ...] = "concat"
+    """How each level's features are joined; alternating is concat and multiply by turns. A list
+    names the joins one by one, from the outermost inwards."""
+    rectify_last_skip: bool = True
+    """Whether the outermost skip passes the last ReLU too; in the study it does not."""
+
+    @property
+    def multiple(self) -> int | None:
+        """What the sides of pictures must be multiples of; None while depth is not known."""
+        return None if self.depth is None else 2**self.depth
+
+    def fitted(self, size: tuple[int, int]) -> dict[str, object]:
+        """Return the depth for pictures of `size`, where it is left open.
+
+        100 pixels halve twice before they are odd, and a U-Net of two levels sees little more than
+        single strokes; no one asks for that who asks for 100 pixels.
+
+        Raises:
+            ConfigError: the depth would be absurdly small.
+        """
+        if self.depth is not None:
+            return {}
+        depth = depth_for(size)
+        if depth < SHALLOWEST and min(size) >= 2 * 2**SHALLOWEST:
+            near = {tuple(max(m, round(side / m) * m) for side in size): None for m in (32, 128)}
+            advice = " or ".join(
+                f"data.size={list(sides)} ({depth_for(sides)} halvings)"  # pyright: ignore[reportArgumentType]
+                for sides in near
+            )
+            raise ConfigError(
+                f"data.size={list(size)} can be halved only {depth} times, which makes a U-Net too "
+                f"shallow to see whole objects: set {advice}, or generator.depth={depth} if that "
+                "is meant"
+            )
+        return {"depth": depth}

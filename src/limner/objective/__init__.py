@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from limner.config import ObjectiveSettings
 from limner.errors import ConfigError
 from limner.losses import (
     GAN_LOSSES,
@@ -20,8 +19,7 @@ from limner.losses import (
     l2,
     r1,
 )
-from limner.networks.batchnorm import BatchNorm2d, in_parts
-from limner.networks.spectral import SpectralConv2d
+from limner.networks.normalisation import BatchNorm2d, SpectralConv2d, in_parts
 from limner.objective.augment import AUGMENTATIONS, Drawn, draw
 from limner.objective.perceptual import INPUTS, Perceptual, make_perceptual
 
@@ -41,34 +39,61 @@ Discriminator = Callable[[Tensor], list[list[Tensor]]]
 
 @dataclass(frozen=True)
 class Objective:
-    """The losses of one training; settings as `ObjectiveSettings` documents them.
+    """The losses of one training: which, with which weights.
 
-    `perceptual` is made by `make_perceptual` where `settings.vgg` is not 0. All that is drawn
-    comes from PyTorch's own generators, which a step seeds.
+    All that is drawn comes from PyTorch's own generators, which a step seeds.
 
-    Raises:
-        ConfigError: a perceptual loss is asked for and none is given.
+    Args:
+        gan: the adversarial loss, a key of `losses.GAN_LOSSES`.
+        gan_weight, l1, l2, vgg, feature_matching, kl: weights of the terms of the generator's
+            loss; a term of weight 0 is not computed.
+        discriminator_scale: factor on each discriminator's loss.
+        gradient_penalty: weight of the penalty of losses that have one (wgan-gp).
+        real_label: what the discriminator is told of real pictures.
+        instance_noise: standard deviation of the noise added to all that discriminators see.
+        scales: whether the terms of a discriminator's scales are averaged ("mean") or added
+            ("sum").
+        r1, r1_every: weight of the gradient penalty on real pictures, and the steps between.
+        augment: keys of `AUGMENTATIONS`, done to all that discriminators see.
+        perceptual: what `vgg` weighs, made by `make_perceptual`.
     """
 
-    settings: ObjectiveSettings
+    gan: str = "vanilla"
+    gan_weight: float = 1.0
+    l1: float = 100.0
+    l2: float = 0.0
+    discriminator_scale: float = 0.5
+    gradient_penalty: float = 10.0
+    real_label: float = 1.0
+    instance_noise: float = 0.0
+    scales: str = "mean"
+    feature_matching: float = 0.0
+    vgg: float = 0.0
+    kl: float = 0.0
+    r1: float = 0.0
+    r1_every: int = 1
+    augment: tuple[str, ...] = ()
     perceptual: Perceptual | None = None
 
-    def __post_init__(self) -> None:
-        if self.settings.vgg and self.perceptual is None:
-            raise ConfigError("objective.vgg is set, but no perceptual loss was made for it")
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each term of the generator's loss that counts."""
+        terms = ("gan", "feature_matching", "l1", "l2", "vgg", "kl")
+        weights = {term: getattr(self, "gan_weight" if term == "gan" else term) for term in terms}
+        return {term: weight for term, weight in weights.items() if weight}
 
     def _seen(self, source: Tensor, picture: Tensor, drawn: Drawn, *, conditional: bool) -> Tensor:
         """Return what a discriminator sees: the picture, with the source before it, with noise."""
         seen = drawn(picture, source if conditional else None)
-        if self.settings.instance_noise:
-            seen = seen + self.settings.instance_noise * torch.randn_like(seen)
+        if self.instance_noise:
+            seen = seen + self.instance_noise * torch.randn_like(seen)
         return seen
 
     def _drawn(self, count: int) -> Drawn:
-        return draw(self.settings.augment, count, generator=torch.default_generator)
+        return draw(self.augment, count, generator=torch.default_generator)
 
     def _over_scales(self, values: Sequence[Tensor]) -> Tensor:
-        if self.settings.scales == "mean" or len(values) == 1:
+        if self.scales == "mean" or len(values) == 1:
             return _mean(values)
         return torch.stack(list(values)).sum(0)
 
@@ -90,50 +115,49 @@ class Objective:
             conditional: whether the network sees the source.
             step: of the training, which decides whether r1 is due; None leaves penalties out.
         """
-        settings = self.settings
-        loss = GAN_LOSSES[settings.gan]
+        loss = GAN_LOSSES[self.gan]
         drawn_fake, drawn_real = self._drawn(len(fake)), self._drawn(len(target))
         seen_fake = self._seen(source, fake, drawn_fake, conditional=conditional)
         seen_real = self._seen(source, target, drawn_real, conditional=conditional)
-        fake_logits, real_logits = _judged(network, seen_fake, seen_real)
-        real = [loss.d_real(scale, settings.real_label) for scale in real_logits]
+        fake_logits, real_logits = _logits_of_both(network, seen_fake, seen_real)
+        real = [loss.d_real(scale, self.real_label) for scale in real_logits]
         terms = {
             "real": self._over_scales(real),
             "fake": self._over_scales([loss.d_fake(scale) for scale in fake_logits]),
         }
         total = terms["real"] + terms["fake"]
-        if loss.penalised and settings.gradient_penalty and step is not None:
+        if loss.penalised and self.gradient_penalty and step is not None:
             terms["penalty"] = gradient_penalty(
                 lambda seen: self._over_scales(
                     [scale.mean((1, 2, 3), True) for scale in _logits(network(seen))]
                 ),
                 seen_real,
                 seen_fake,
-                weight=settings.gradient_penalty,
+                weight=self.gradient_penalty,
                 generator=torch.default_generator,
             )
             total = total + terms["penalty"]
-        if settings.r1 and step is not None and step % settings.r1_every == 0:
+        if self.r1 and step is not None and step % self.r1_every == 0:
 
-            def judged(picture: Tensor) -> list[Tensor]:
+            def logits_of(picture: Tensor) -> list[Tensor]:
                 seen = self._seen(source, picture, drawn_real, conditional=conditional)
                 return _logits(network(seen))
 
-            terms["r1"] = self._over_scales(r1(judged, target))
+            terms["r1"] = self._over_scales(r1(logits_of, target))
             # Seldom and as much heavier: Karras et al. 2020 (StyleGAN2), section 3.1.
-            total = total + settings.r1 * settings.r1_every * terms["r1"]
+            total = total + self.r1 * self.r1_every * terms["r1"]
         terms["accuracy"] = _mean(
             [
                 discriminator_accuracy(real, fake, threshold=loss.threshold)
                 for real, fake in zip(real_logits, fake_logits, strict=True)
             ]
         )
-        total = total * settings.discriminator_scale
+        total = total * self.discriminator_scale
         return total, {**terms, "total": total}
 
     def generator(
         self,
-        judges: Sequence[tuple[Discriminator, bool]],
+        discriminators: Sequence[tuple[Discriminator, bool]],
         source: Tensor,
         target: Tensor,
         fake: Tensor,
@@ -144,50 +168,58 @@ class Objective:
         """Return the generator's loss and its terms, unweighted.
 
         Args:
-            judges: each discriminator with whether it sees the source; the weight of feature
+            discriminators: each with whether it sees the source; the weight of feature
                 matching they share equally.
             source, target, fake: N x C x H x W in [-1, 1]; `fake` with its graph.
             weights: of each discriminator's adversarial term in their sum (Asher, Bechhofer and
-                Berman, equation 1, for two); nothing for their mean.
+                Berman, equation 1, for two); None for their mean.
             style: mean and log variance, N x L, of the encoder whose style `fake` has.
         """
-        settings = self.settings
         terms: dict[str, Tensor] = {}
-        total = fake.new_zeros(())
-        matching = settings.feature_matching
-        if judges and (settings.gan_weight or matching):
-            loss = GAN_LOSSES[settings.gan]
-            verdicts, distances = [], []
-            for network, conditional in judges:
-                drawn = self._drawn(len(fake))
-                scales = network(self._seen(source, fake, drawn, conditional=conditional))
-                verdicts.append(self._over_scales([loss.g(logits) for logits in _logits(scales)]))
-                if matching:
-                    with torch.no_grad():  # under the same draw, or features would not correspond
-                        seen = self._seen(source, target, drawn, conditional=conditional)
-                        wanted = network(seen)
-                    distances.append(feature_matching(scales, wanted))
-            if settings.gan_weight:
-                terms["gan"] = _mean(verdicts) if weights is None else _sum(verdicts, weights)
-                total = total + settings.gan_weight * terms["gan"]
-            if matching:
+        if discriminators and (self.gan_weight or self.feature_matching):
+            adversarial, distances = self._adversarial(discriminators, source, target, fake)
+            if self.gan_weight:
+                terms["gan"] = _mean(adversarial) if weights is None else _sum(adversarial, weights)
+            if self.feature_matching:
                 terms["feature_matching"] = _mean(distances)
-                total = total + matching * terms["feature_matching"]
-        for name, weight, difference in (
-            ("l1", settings.l1, l1),
-            ("l2", settings.l2, l2),
-            ("vgg", settings.vgg, self.perceptual),
-        ):
-            if weight and difference is not None:
-                terms[name] = difference(fake, target)
-                total = total + weight * terms[name]
+        if self.l1:
+            terms["l1"] = l1(fake, target)
+        if self.l2:
+            terms["l2"] = l2(fake, target)
+        if self.vgg:
+            if self.perceptual is None:
+                raise ConfigError("objective.vgg is set, but no perceptual loss was made for it")
+            terms["vgg"] = self.perceptual(fake, target)
         if style is not None:
             terms["kl"] = kl_divergence(*style)
-            total = total + settings.kl * terms["kl"]
+        total = fake.new_zeros(())
+        for name, value in terms.items():
+            total = total + self.weights.get(name, 0.0) * value
         return total, {**terms, "total": total}
 
+    def _adversarial(
+        self,
+        discriminators: Sequence[tuple[Discriminator, bool]],
+        source: Tensor,
+        target: Tensor,
+        fake: Tensor,
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return each discriminator's adversarial term, and its distance of features if weighed."""
+        loss = GAN_LOSSES[self.gan]
+        adversarial, distances = [], []
+        for network, conditional in discriminators:
+            drawn = self._drawn(len(fake))
+            scales = network(self._seen(source, fake, drawn, conditional=conditional))
+            adversarial.append(self._over_scales([loss.g(logits) for logits in _logits(scales)]))
+            if self.feature_matching:
+                with torch.no_grad():  # under the same draw, or features would not correspond
+                    seen = self._seen(source, target, drawn, conditional=conditional)
+                    real_features = network(seen)
+                distances.append(feature_matching(scales, real_features))
+        return adversarial, distances
 
-def _judged(
+
+def _logits_of_both(
     network: Discriminator, fake: Tensor, real: Tensor
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Return the logits of both, from one pass where that gives what two would.

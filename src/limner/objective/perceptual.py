@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from limner.config import ObjectiveSettings
 from limner.losses import perceptual
+from limner.networks.pretrained import find, read
 from limner.networks.vgg import VGGFeatures, imagenet_normalised
-from limner.networks.weights import find, read
 
 # What the classifier is given of pictures in [-1, 1].
 INPUTS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -32,42 +31,50 @@ class Perceptual:
     Attributes:
         network: maps N x 3 x H x W to a list of features.
         weights: one for each of them.
-        given: a key of `INPUTS`.
+        inputs: a key of `INPUTS`.
         context: made for each forward pass; mixed precision's, where it is used.
     """
 
     network: nn.Module
     weights: tuple[float, ...]
-    given: str = "raw"
+    inputs: str = "raw"
     context: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
 
     def __call__(self, fake: Tensor, real: Tensor) -> Tensor:
         """Return the loss of N x 3 x H x W pictures in [-1, 1] against the real ones."""
-        prepare = INPUTS[self.given]
+        prepare = INPUTS[self.inputs]
         with self.context():
             features = self.network(prepare(fake))
             with torch.no_grad():
-                wanted = self.network(prepare(real))
-        return perceptual(features, wanted, self.weights)
+                real_features = self.network(prepare(real))
+        return perceptual(features, real_features, self.weights)
 
 
 def make_perceptual(
-    settings: ObjectiveSettings,
     *,
+    network: str = "vgg19",
+    taps: Sequence[str] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
+    tap_weights: Sequence[float] = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0),
+    inputs: str = "raw",
     weights: Path | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     context: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
-) -> Perceptual | None:
-    """Return the perceptual loss that the settings ask for, or nothing where its weight is 0.
+) -> Perceptual:
+    """Return the perceptual loss on a classifier whose weights are found, or fetched.
+
+    Args:
+        network: vgg16 or vgg19.
+        taps, tap_weights: its layers that are compared, and how much each counts.
+        inputs: a key of `INPUTS`.
+        weights: a file or folder to look for the classifier's weights in first.
+        device, dtype, context: where and in what precision it is computed.
 
     Raises:
         WeightsError: the classifier's weights are missing or damaged.
     """
-    if not settings.vgg:
-        return None
-    path = find(settings.vgg_network, weights=weights)
-    network = VGGFeatures(depth=int(settings.vgg_network[3:]), taps=settings.vgg_taps)
-    network.load(read(path), origin=str(path))
-    network.to(device, dtype).requires_grad_(False).eval()
-    return Perceptual(network, settings.vgg_weights, settings.vgg_input, context)
+    path = find(network, weights=weights)
+    classifier = VGGFeatures(depth=int(network[3:]), taps=taps)
+    classifier.load(read(path), origin=str(path))
+    classifier.to(device, dtype).requires_grad_(False).eval()
+    return Perceptual(classifier, tuple(tap_weights), inputs, context)

@@ -1,6 +1,6 @@
 """How much the generator listens to each discriminator, and what decides it next epoch.
 
-`limner.weighting` has the rules; here they meet a training: epochs, processes, checkpoints.
+`limner.schedules` has the rules; here they meet a training: epochs, processes, checkpoints.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from limner.config import Config
-from limner.errors import ConfigError, TrainingError
-from limner.weighting import Weights, adapted, check_weights, weights_at
+from limner.errors import TrainingError
+from limner.schedules import Weights, adapted, weights_at
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -43,26 +43,6 @@ class Balance:
 def judge_names(count: int) -> list[str]:
     """Return what the scalars of each discriminator begin with: `d`, or `d0`, `d1` and so on."""
     return ["d"] if count == 1 else [f"d{number}" for number in range(count)]
-
-
-def check_balance(config: Config) -> None:
-    """Refuse weights that do not fit the discriminators, before a training begins.
-
-    Raises:
-        ConfigError: with the cure.
-    """
-    objective, count = config.objective, len(config.discriminators)
-    if not count:
-        if objective.weighting != "constant" or objective.weights or objective.weights_end:
-            raise ConfigError(
-                "objective.weighting, .weights and .weights_end weigh discriminators, and there "
-                "are none: leave them out, or add a discriminator"
-            )
-        return
-    start = _start(config)
-    check_weights(objective.weighting, weights=start, end=objective.weights_end, count=count)
-    if objective.weighting == "adaptive":
-        _adapted(config, [0.0] * count)
 
 
 def begin_balance(config: Config, device: torch.device) -> Balance:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from limner.errors import CheckpointError, TrainingError
 from limner.files import fsync_folder, write_bytes, write_text
 from limner.inference import checkpoint_folder, load_weights, step_of
-from limner.networks.weights import load_pickled
+from limner.networks.pretrained import load_pickled
 from limner.training.balance import restored, to_be_saved
 from limner.training.state import State, all_finite, average_buffers
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-from limner.config import Config, LabelSettings, replace, with_overrides
+from limner.config import Config, LabelSettings, replace, resolved
 from limner.data import (
     Pair,
     PairedDataset,
@@ -29,7 +28,6 @@ from limner.data import (
 )
 from limner.errors import DataError
 from limner.inference import default_cache_folder, open_pairs
-from limner.training.resolving import resolved
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ def open_training_data(
     cache = cache_folder or default_cache_folder()
     notes = []
     direction = config.data.direction or read_description(root).direction or "AtoB"
-    config = with_overrides(config, [f"data.direction={direction}"])
+    config = replace(config, {"data.direction": direction})
     if config.data.labels is not None:
         config, found = _with_labels(config, config.data.labels, root, memory=cache)
         notes += found
@@ -150,8 +148,7 @@ def open_training_data(
         if before == "auto" and not (role == "source" and config.data.labels):
             kind = "label colours" if after == "nearest" else "photos"
             notes.append(f"the {role} images are taken for {kind} and resized by {after}")
-    chosen = ", ".join(train.interpolation)
-    config = resolved(with_overrides(config, [f"data.interpolation=[{chosen}]"]))
+    config = resolved(replace(config, {"data.interpolation": list(train.interpolation)}))
     validation = None
     wanted = config.validation.split
     if wanted in splits(root):
@@ -180,4 +177,4 @@ def _with_labels(
         root, direction=config.data.direction, memory=memory, **labels.model_dump()
     )
     found = {key: getattr(facts, key) for key in LabelSettings.model_fields}
-    return with_overrides(config, [f"data.labels={json.dumps(found)}"]), facts.notes
+    return replace(config, {"data.labels": found}), facts.notes

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from limner import __version__, memory
+from limner import __version__
 from limner.config import Config
 from limner.errors import ConfigError, TrainingError
 from limner.networks import count_parameters
+from limner.networks.cpu import kept_memory
 from limner.objective import Objective, make_perceptual
 from limner.training.callbacks import Samples, Validation, open_validation
-from limner.training.captured import CapturedTurns, why_not
 from limner.training.checkpoint import load_checkpoint, newest
 from limner.training.coarse_to_fine import check_start, start_from_run
+from limner.training.cuda_graph import CudaGraphStep, why_not
 from limner.training.datasets import TrainingData, keep_resident, open_training_data
 from limner.training.events import Events, JsonLog, Progress, TensorBoardLog, forget_after
 from limner.training.loop import Loop
@@ -100,16 +101,16 @@ def train(
     else:
         events.emit("resume", step=state.step, changed=changed, command=command)
     loop = Loop(state, data, out, events, Samples(out, data.samples), validation, bar, objective)
-    if config.training.capture:
+    if config.training.cuda_graph:
         reason = why_not(config, fabric.device, processes=fabric.world_size)
         if reason is None:
-            loop.turns = CapturedTurns()
+            loop.turns = CudaGraphStep()
         else:
-            events.emit("note", text=f"training.capture is left out: {reason}")
+            events.emit("note", text=f"training.cuda_graph is left out: {reason}")
     if config.training.resident and (reason := keep_resident(data, fabric.device)):
         events.emit("note", text=f"training.resident is left out: {reason}")
     try:
-        with memory.kept(), numerics(deterministic=config.training.deterministic):
+        with kept_memory(), numerics(deterministic=config.training.deterministic):
             loop.run()
     except TrainingError as error:
         events.emit("stopped", step=state.step, reason=str(error))
@@ -148,14 +149,19 @@ def build_fabric(config: Config, accelerator: str, devices: int | None) -> Fabri
 
 def build_objective(config: Config, fabric: Fabric, weights: Path | None) -> Objective:
     """Return the objective, its perceptual loss on the device, in the precision of the networks."""
-    perceptual = make_perceptual(
-        config.objective,
-        weights=weights,
-        device=fabric.device,
-        dtype=torch.float64 if config.training.precision == "64-true" else torch.float32,
-        context=fabric.autocast,
-    )
-    return Objective(config.objective, perceptual)
+    settings, perceptual = config.objective, None
+    if settings.vgg:
+        perceptual = make_perceptual(
+            network=settings.vgg_network,
+            taps=settings.vgg_taps,
+            tap_weights=settings.vgg_weights,
+            inputs=settings.vgg_input,
+            weights=weights,
+            device=fabric.device,
+            dtype=torch.float64 if config.training.precision == "64-true" else torch.float32,
+            context=fabric.autocast,
+        )
+    return Objective(**settings.terms, perceptual=perceptual)
 
 
 def _validation(

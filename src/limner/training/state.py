@@ -12,12 +12,7 @@ from torch.optim import Optimizer
 
 from limner import schedules
 from limner.config import Config
-from limner.networks import (
-    initialise,
-    make_discriminator,
-    make_encoder,
-    make_generator,
-)
+from limner.networks import build
 from limner.training.balance import Balance, begin_balance
 
 if TYPE_CHECKING:
@@ -30,11 +25,6 @@ OPTIMIZERS = {
     "adamw": lambda parameters, **settings: torch.optim.AdamW(parameters, fused=True, **settings),
     "radam": torch.optim.RAdam,
 }
-
-
-# Keys of a network's section that say how it begins, not what it is; and how it is used.
-INITIALISATION = {"init", "init_gain"}
-ROLE = {"conditional", "lr", "optimizer"}
 
 
 @dataclass
@@ -99,41 +89,32 @@ class State:
 
 def build_generator(config: Config) -> nn.Module:
     """Return the generator that a resolved configuration describes, initialised from its seed."""
-    section = config.generator
-    network = make_generator(
-        **section.model_dump(exclude=INITIALISATION),
+    return build(
+        config.generator,
+        seed=config.seed,
         in_channels=config.input_channels,
         out_channels=config.data.channels[1],
     )
-    rng = torch.Generator().manual_seed(config.seed)
-    initialise(network, section.init, gain=section.init_gain, generator=rng)
-    return network
 
 
 def build_encoder(config: Config) -> nn.Module | None:
-    """Return the encoder, initialised from the seed, or nothing where the settings have none."""
-    section = config.encoder
-    if section is None:
+    """Return the encoder, initialised from the seed, or None where the settings have none."""
+    if config.encoder is None:
         return None
-    settings = section.model_dump(exclude=INITIALISATION)
-    network = make_encoder(**settings, in_channels=config.data.channels[1])
-    rng = torch.Generator().manual_seed(config.seed + 999_983)
-    initialise(network, section.init, gain=section.init_gain, generator=rng)
-    return network
+    return build(config.encoder, seed=config.seed + 999_983, in_channels=config.data.channels[1])
 
 
 def build_discriminators(config: Config) -> list[nn.Module]:
     """Return the discriminators, each initialised from the seed and its own number."""
     source, target = config.source_channels, config.data.channels[1]
-    networks = []
-    for number, section in enumerate(config.discriminators, start=1):
-        channels = target + (source if section.conditional else 0)
-        settings = section.model_dump(exclude=ROLE | INITIALISATION)
-        network = make_discriminator(**settings, in_channels=channels)
-        rng = torch.Generator().manual_seed(config.seed + 1_000_003 * number)
-        initialise(network, section.init, gain=section.init_gain, generator=rng)
-        networks.append(network)
-    return networks
+    return [
+        build(
+            section,
+            seed=config.seed + 1_000_003 * number,
+            in_channels=target + (source if section.conditional else 0),
+        )
+        for number, section in enumerate(config.discriminators, start=1)
+    ]
 
 
 def build_state(config: Config, fabric: Fabric) -> State:

@@ -26,7 +26,7 @@ def gan_step(
 
     Args:
         state, batch, objective: as `take_turns` has them; `state.step` moves on by one.
-        turns: what does as `take_turns` does (`captured.CapturedTurns`); that itself if not given.
+        turns: what does as `take_turns` does (`cuda_graph.CudaGraphStep`); itself if None.
 
     Returns:
         Named scalars, as `take_turns` returns them.

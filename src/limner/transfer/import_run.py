@@ -11,14 +11,13 @@ from typing import Any, Literal
 import yaml
 from torch import Tensor
 
-from limner.config import Config, to_yaml, with_overrides
+from limner.config import Config, replace, resolved, to_yaml
 from limner.errors import CheckpointError, ConfigError
 from limner.files import append_line, read_yaml, write_text
 from limner.networks import count_parameters
 from limner.networks.weights import sha256
 from limner.presets import PRESETS, preset
 from limner.training.checkpoint import save_checkpoint
-from limner.training.resolving import resolved
 from limner.training.state import build_state
 from limner.transfer.importing import (
     find,
@@ -150,9 +149,7 @@ def _config(
     for key, value in around.items():
         part, _, leaf = key.partition(".")
         written.setdefault(part, getattr(base, part).model_dump(mode="json"))[leaf] = value
-    return resolved(
-        with_overrides(base, [f"{key}={yaml.safe_dump(value)}" for key, value in written.items()])
-    )
+    return resolved(replace(base, written))
 
 
 def _section(name: str, keywords: dict[str, Any]) -> dict[str, Any]:
@@ -170,8 +167,7 @@ def _with_discriminator(config: Config, name: str, keywords: dict[str, Any]) -> 
     # The generator's channels decide whether it was shown the source.
     seen = config.source_channels + config.data.channels[1]
     section["conditional"] = keywords["in_channels"] == seen
-    written = yaml.safe_dump([{"name": name, **section}], default_flow_style=True)
-    return with_overrides(config, [f"discriminators={written}"])
+    return replace(config, {"discriminators": [{"name": name, **section}]})
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from limner.errors import CheckpointError
-from limner.networks.weights import load_pickled
+from limner.networks.pretrained import load_pickled
 
 # What wrappers put before every name: DataParallel and its kin, torch.compile.
 _WRAPPERS = ("module.", "_orig_mod.")

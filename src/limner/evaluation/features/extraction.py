@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limner import memory
 from limner.errors import ConfigError
 from limner.evaluation.features import EXTRACTORS, Extractor, exact, feature_cache, stacks
 from limner.evaluation.image_sets import Coloured, Images
+from limner.networks.cpu import keep_memory, kept_memory
 
 CHUNK = 8
 """Images in a forward pass on the CPU: more gain nothing there and fall out of its caches."""
@@ -72,7 +72,7 @@ def extract(
     else:
         parts = in_threads(lambda chunk: _extracted(extractors, chunk, "cpu"), images, starts)
     chunks: dict[str, list[Tensor]] = {name: [] for name in extractors}
-    with memory.kept() if on_cpu and processes == 1 else contextlib.nullcontext():
+    with kept_memory() if on_cpu and processes == 1 else contextlib.nullcontext():
         for start, part in zip(starts, parts, strict=True):
             for name, features in part.items():
                 chunks[name].append(features)
@@ -207,7 +207,7 @@ _work: tuple[Mapping[str, Extractor], Images, int]
 def _begin(extractors: Mapping[str, Extractor], images: Images, step: int) -> None:
     global _work  # noqa: PLW0603 - a process pool hands its workers their data in no other way
     torch.set_num_threads(1)
-    memory.keep()
+    keep_memory()
     _work = (extractors, images, step)
 
 

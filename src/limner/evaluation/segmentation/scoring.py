@@ -40,7 +40,7 @@ from limner.evaluation.segmentation.segmenters import (
     load_segmenter,
     predict,
 )
-from limner.networks.weights import Progress
+from limner.networks.pretrained import Progress
 
 WORK = "segmenting"
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from limner.errors import ConfigError, WeightsError
 from limner.evaluation.segmentation.protocols import Size
-from limner.networks import weights as pretrained
+from limner.networks import pretrained
 
 MULTIPLE = 8
 """Sides of what a segmenter is given are multiples of it; see `predict`."""

@@ -1,12 +1,92 @@
-"""The keys of `training`, `validation` and `inference`."""
+"""The keys of `objective`, `training`, `validation` and `inference`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from limner.settings import Fraction, Optimizer, PositiveInt, Rate, Section, Weight
+
+Augmentation = Literal["colour", "translation", "cutout"]
+
+
+_NO_TERMS = {
+    *("weighting", "weights", "weights_end", "adaptive_sharpness", "adaptive_floor"),
+    *("vgg_network", "vgg_taps", "vgg_weights", "vgg_input"),
+}
+
+
+class ObjectiveSettings(Section):
+    """What the networks are asked for."""
+
+    gan: Literal["vanilla", "lsgan", "hinge", "wgan-gp"] = "vanilla"
+    """The adversarial loss."""
+    gan_weight: Weight = 1.0
+    """Weight of the adversarial term in the generator's loss."""
+    weighting: Literal["constant", "dynamic-1", "dynamic-2", "linear", "cosine", "adaptive"] = (
+        "constant"
+    )
+    """How the weights of several discriminators in that term change from epoch to epoch."""
+    weights: tuple[Weight, ...] | None = None
+    """The weight of each discriminator at the start; None means equal shares of 1."""
+    weights_end: tuple[Weight, ...] | None = None
+    """Those of the last epoch, for linear and cosine."""
+    adaptive_sharpness: Weight = 1.0
+    """How far adaptive weights follow the discriminators' losses; 0 leaves them as they are."""
+    adaptive_floor: Fraction = 0.1
+    """The least share of a discriminator under adaptive weights."""
+    l1: Weight = 100.0
+    """Weight of the mean absolute difference."""
+    l2: Weight = 0.0
+    """Weight of the mean squared difference."""
+    discriminator_scale: Annotated[float, Field(gt=0)] = 0.5
+    """Factor on each discriminator's loss; pix2pix halves it to slow the discriminator."""
+    gradient_penalty: Weight = 10.0
+    """Weight of the penalty of wgan-gp; the others do not use it."""
+    real_label: Annotated[float, Field(gt=0, le=1.5)] = 1.0
+    """What the discriminator is told of real pictures (vanilla, lsgan); 0.9 softens it."""
+    instance_noise: Weight = 0.0
+    """Standard deviation of the noise added to all that the discriminators see."""
+    scales: Literal["mean", "sum"] = "mean"
+    """How the adversarial terms of a discriminator's scales add up: SPADE's mean, pix2pixHD's sum.
+
+    Penalties and the discriminator's terms add up the same way; feature matching is a mean."""
+    feature_matching: Weight = 0.0
+    """Weight of the mean absolute difference of the discriminators' inner features."""
+    vgg: Weight = 0.0
+    """Weight of the perceptual loss; its classifier's weights are found, or fetched, beforehand."""
+    vgg_network: Literal["vgg19", "vgg16"] = "vgg19"
+    """The classifier of the perceptual loss."""
+    vgg_taps: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+    """Its layers that are compared."""
+    vgg_weights: tuple[Weight, ...] = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
+    """The weight of each of these layers."""
+    vgg_input: Literal["raw", "imagenet"] = "raw"
+    """What it is given: values in [-1, 1] as pix2pixHD and SPADE do, or normalised as trained."""
+    kl: Weight = 0.0
+    """Weight of the divergence of an encoder's distribution from the standard normal one."""
+    r1: Weight = 0.0
+    """Weight (gamma) of the discriminators' gradient penalty on real pictures."""
+    r1_every: PositiveInt = 1
+    """Steps between penalties r1, each then so many times as heavy; 16 saves most of its cost."""
+    augment: tuple[Augmentation, ...] = ()
+    """What is done to all that the discriminators see, against small sets being learnt by heart."""
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """The keywords of `limner.objective.Objective`; not what weighs discriminators."""
+        return self.model_dump(exclude=_NO_TERMS)
+
+    @model_validator(mode="after")
+    def _contradictions(self) -> ObjectiveSettings:
+        if len(self.vgg_taps) != len(self.vgg_weights):
+            raise ValueError(
+                f"objective.vgg_weights has {len(self.vgg_weights)} numbers for the "
+                f"{len(self.vgg_taps)} layers of objective.vgg_taps: give one for each"
+            )
+        return self
+
 
 SEGMENTATION = ("pixel_accuracy", "class_accuracy", "class_iou", "frequency_weighted_iou")
 """The figures of the metric seg."""
@@ -44,7 +124,7 @@ class TrainingSettings(Section):
     lr: Rate = 2e-4
     """Learning rate of the generator, before the schedule."""
     discriminator_lr: Rate | None = None
-    """Learning rate of the discriminators; nothing means the generator's."""
+    """Learning rate of the discriminators; None means the generator's."""
     betas: tuple[Fraction, Fraction] = (0.5, 0.999)
     """Adam's decay rates."""
     weight_decay: Weight = 0.0
@@ -62,7 +142,7 @@ class TrainingSettings(Section):
     deterministic: bool = False
     """Refuse operations whose result differs from run to run. On a CPU there are none: there
     trainings repeat to the last digit, with as many threads, in any case."""
-    capture: bool = False
+    cuda_graph: bool = False
     """Record the step as one CUDA graph and replay it, where nothing but the pictures changes."""
     resident: bool = False
     """Keep the training images on the CUDA device, as far as a quarter of its free memory holds
@@ -74,14 +154,14 @@ class TrainingSettings(Section):
     checkpoint_every: Annotated[float, Field(gt=0)] = 5.0
     """Epochs between checkpoints; fractions are allowed, here and below."""
     samples_every: Annotated[float, Field(gt=0)] | None = 10.0
-    """Epochs between sample sheets; nothing for none."""
+    """Epochs between sample sheets; None for never."""
 
 
 class ValidationSettings(Section):
     """What is measured on held-out pairs during training."""
 
     every: Annotated[float, Field(gt=0)] | None = None
-    """Epochs between measurements; nothing for none."""
+    """Epochs between measurements; None for never."""
     split: str = "val"
     """The split to measure on; a set without it is not measured, with a word in the log."""
     images: PositiveInt = 200
@@ -89,7 +169,7 @@ class ValidationSettings(Section):
     metrics: tuple[str, ...] = ("l1", "ssim")
     """Metrics, as `limner evaluate --metrics` names them; those with networks need weights."""
     best: str | None = None
-    """The metric that decides which checkpoint is kept as the best; nothing keeps the newest.
+    """The metric that decides which checkpoint is kept as the best; None keeps the newest.
 
     Of l1, psnr and ssim beware: they like blur better than detail. lpips is a fair judge. With seg
     among the metrics, one of its figures, such as class_iou."""

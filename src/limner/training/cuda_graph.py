@@ -65,7 +65,7 @@ class CudaGraph:
 
 
 @dataclass
-class CapturedTurns:
+class CudaGraphStep:
     """`take_turns`, recorded as soon as nothing but the pictures' values changes.
 
     Shapes, learning rates and the discriminators' weights are constants of a recording: where one

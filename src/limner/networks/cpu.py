@@ -1,13 +1,22 @@
-"""Convolutions as a training on a CPU wants them: as matrix products, or channels last.
+"""What is special to a CPU's speed: convolutions by im2col or channels last, freed memory kept.
 
 Deep in a U-Net a picture has shrunk to 8 x 8, 4 x 4, 1 x 1 positions while a layer has millions of
 weights. There the CPU's convolution kernels spend their time on arranging the weights, above all
 in the backward pass; a matrix product takes the weights as they lie. Measured in
 docs/performance.md: at batch 1 they take a half to a third of the time. Further out it is the maps
 that the kernels would arrange at each call, so there they are channels last throughout.
+
+A layer's output of eight images is tens of MB. glibc gives such blocks back to the kernel when
+they are freed, and every page of the next one faults and is filled with zeros: thousands of faults
+an image in Inception. `kept_memory` keeps them. Which memory holds a number does not change it.
 """
 
 from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +34,7 @@ LIGHT = 2**19
 """Weights up to which float32 maps are channels last; of more, arranging them costs too much."""
 
 
-def _lowers(image: Tensor, positions: int) -> bool:
+def _uses_im2col(image: Tensor, positions: int) -> bool:
     """Whether to take the matrix product: on a CPU, in training.
 
     Without gradients the kernels' own order of summation is kept, so that a translated picture is
@@ -98,7 +107,7 @@ class Conv2d(nn.Conv2d):
                 input.shape[-2:], self.padding, self.kernel_size, self.stride, strict=True
             )
         )
-        if not _lowers(input, height * width):
+        if not _uses_im2col(input, height * width):
             return super().forward(_arranged(input, self.weight))
         columns = F.unfold(input, self.kernel_size, padding=self.padding, stride=self.stride)  # pyright: ignore[reportArgumentType]
         columns = _gathered(columns)
@@ -114,7 +123,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Convolve `input`, N x C x H x W."""
         height, width = input.shape[-2:]
-        if output_size is not None or not _lowers(input, height * width):
+        if output_size is not None or not _uses_im2col(input, height * width):
             return super().forward(_arranged(input, self.weight), output_size)
         sides = [
             (side - 1) * stride - 2 * int(pad) + kernel
@@ -133,3 +142,56 @@ class ConvTranspose2d(nn.ConvTranspose2d):
             stride=self.stride,
         )
         return made if self.bias is None else made + self.bias[:, None, None].to(made.dtype)
+
+
+# The options of glibc's mallopt(3).
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+
+_KEEP = {_MMAP_THRESHOLD: 1 << 30, _TRIM_THRESHOLD: 1 << 30, _TOP_PAD: 1 << 26}
+"""Blocks below 1 GiB come from heaps, which grow by 64 MiB and keep 1 GiB that is free."""
+
+_USUAL = {_MMAP_THRESHOLD: 1 << 25, _TRIM_THRESHOLD: 1 << 26, _TOP_PAD: 1 << 17}
+"""What glibc's own adjustment ends with, and its usual padding."""
+
+_inside: ContextVar[bool] = ContextVar("inside a kept block", default=False)
+
+
+@contextlib.contextmanager
+def kept_memory() -> Iterator[None]:
+    """Keep freed memory of this process inside the block; elsewhere than on glibc do nothing.
+
+    After the block, or the outermost of several, all that is free goes back to the kernel.
+    """
+    library = _glibc()
+    if library is None or _inside.get():  # a validation does not end what its training began
+        yield
+        return
+    token = _inside.set(True)
+    _set(library, _KEEP)
+    try:
+        yield
+    finally:
+        _inside.reset(token)
+        _set(library, _USUAL)
+        library.malloc_trim(0)
+
+
+def keep_memory() -> None:
+    """Keep freed memory for the rest of this process, as a worker does."""
+    library = _glibc()
+    if library is not None:
+        _set(library, _KEEP)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    try:
+        library = ctypes.CDLL(None)
+    except (OSError, TypeError):  # Windows
+        return None
+    known = all(hasattr(library, name) for name in ("mallopt", "malloc_trim"))
+    return library if known else None
+
+
+def _set(library: ctypes.CDLL, options: dict[int, int]) -> None:
+    for option, value in options.items():
+        library.mallopt(ctypes.c_int(option), ctypes.c_int(value))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from limner.networks import initialise, make_generator
-from limner.networks.recomputing import run
+from limner.networks.layers import checkpointed
 
 SMALL: dict[str, dict[str, Any]] = {
     "pix2pixhd": {"width": 2, "downs": 2, "blocks": 2, "norm": "batch"},
@@ -32,7 +32,7 @@ def trained(network: nn.Module, image: Tensor) -> tuple[Tensor, dict[str, Tensor
 def test_results_gradients_and_state_are_the_same(name: str, training: bool) -> None:
     plain = make_generator(name, **SMALL[name])
     initialise(plain, "xavier", gain=1.0, generator=torch.Generator().manual_seed(0))
-    saving = make_generator(name, **SMALL[name], checkpointing=True)
+    saving = make_generator(name, **SMALL[name], activation_checkpointing=True)
     saving.load_state_dict(plain.state_dict())
     image = torch.randn(2, 3, 32, 64)
     expected = trained(plain.train(training), image)
@@ -56,7 +56,7 @@ def test_fewer_features_are_kept_and_dropout_is_the_same_again() -> None:
         with torch.autograd.graph.saved_tensors_hooks(
             lambda tensor: sizes.append(tensor.numel()) or tensor, lambda tensor: tensor
         ):
-            output = run(copied, image, checkpointing=checkpointing)
+            output = checkpointed(copied, image, enabled=checkpointing)
         torch.manual_seed(4)
         output.square().sum().backward()
         grad = copied.get_parameter("0.weight").grad
@@ -77,5 +77,5 @@ def test_without_gradients_nothing_is_done_twice() -> None:
             return image
 
     with torch.no_grad():
-        run(Counting(), torch.zeros(1), checkpointing=True)
+        checkpointed(Counting(), torch.zeros(1), enabled=True)
     assert len(calls) == 1

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from test_step import weights
-from tiny import batch, small
+from tiny import batch, objective_of, small
 
 from limner.objective import Objective
-from limner.training.captured import WARM, CapturedTurns, CudaGraph, why_not
+from limner.training.cuda_graph import WARM, CudaGraph, CudaGraphStep, why_not
 from limner.training.state import State, build_state, set_learning_rates
 from limner.training.step import Turns, gan_step
 
@@ -42,7 +42,7 @@ def trained(fabric, turns: Turns | None, *, steps: int = 8) -> tuple[State, list
     """Train with dropout and a running average; the rate changes before the last two steps."""
     config = small("generator.dropout=0.5", "training.ema=0.9", "training.schedule=linear")
     state = build_state(config, fabric)
-    objective = Objective(config.objective)
+    objective = Objective(**config.objective.terms)
     scalars = []
     for number in range(steps):
         if number == steps - 2:
@@ -54,7 +54,7 @@ def trained(fabric, turns: Turns | None, *, steps: int = 8) -> tuple[State, list
 def test_a_recorded_training_is_the_same_training(fabric) -> None:
     recorder = Recorder()
     plain, expected = trained(fabric, None)
-    recorded, made = trained(fabric, CapturedTurns(recorder))
+    recorded, made = trained(fabric, CudaGraphStep(recorder))
     assert recorder.recordings == 1
     assert recorder.replays == 6 - WARM
     assert recorder.warmed == WARM + 2  # the last two follow a change, and warm up again
@@ -71,31 +71,31 @@ def test_a_recorded_training_is_the_same_training(fabric) -> None:
 
 def test_what_changes_is_recorded_anew_and_what_never_stays_is_not(fabric) -> None:
     recorder = Recorder()
-    trained(fabric, CapturedTurns(recorder), steps=2 * WARM + 4)
+    trained(fabric, CudaGraphStep(recorder), steps=2 * WARM + 4)
     assert recorder.recordings == 1
     state = build_state(small("training.batch_size=2"), fabric)
-    turns = CapturedTurns(recorder)
+    turns = CudaGraphStep(recorder)
     for number in range(3 * WARM):
         gan_step(
             state,
             batch(1 + number % 2, seed=number),
-            Objective(state.config.objective),
+            objective_of(state),
             turns=turns,
         )
     assert recorder.recordings == 1
     for number in range(WARM + 1):
-        gan_step(state, batch(2, seed=number), Objective(state.config.objective), turns=turns)
+        gan_step(state, batch(2, seed=number), objective_of(state), turns=turns)
     assert recorder.recordings == 2
 
 
 def test_other_weights_of_the_discriminators_are_recorded_anew(fabric) -> None:
     state = build_state(small("objective.weights=[0.7]"), fabric)
     recorder = Recorder()
-    turns = CapturedTurns(recorder)
+    turns = CudaGraphStep(recorder)
     for number in range(2 * (WARM + 1)):
         if number == WARM + 1:
             state.balance.weights = (0.49,)
-        gan_step(state, batch(1, seed=number), Objective(state.config.objective), turns=turns)
+        gan_step(state, batch(1, seed=number), objective_of(state), turns=turns)
     assert (recorder.recordings, recorder.replays, recorder.warmed) == (2, 2, 2 * WARM)
 
 

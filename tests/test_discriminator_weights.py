@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from limner.errors import ConfigError
-from limner.weighting import WEIGHTINGS, adapted, weights_at
+from limner.schedules import WEIGHTINGS, adapted, weights_at
 
 shares = st.floats(0, 1)
 losses = st.lists(st.floats(0, 5), min_size=2, max_size=4)

@@ -1,4 +1,4 @@
-"""Dotted keys: which exist, how `--set` changes them, what to say of a wrong one."""
+"""Dotted keys: which exist, how they are changed, what to say of a wrong one."""
 
 from __future__ import annotations
 
