@@ -98,7 +98,7 @@ def test_another_network_brings_its_own_defaults() -> None:
         ("generator.name=unte", ["generator.name", "'unte'", "did you mean 'unet'?"]),
         ("discriminators=[{field: 70}]", ["discriminators.0"]),
         ("generator.blocks=3", ["generator.blocks", "no setting of 'unet'"]),
-        ("discriminators.0.layers=7", ["layers=7", "leaves no patch"]),
+        ("discriminators.0.layers=7", ["discriminators.0", "data.size"]),
         ("training.precision=fp16", ["'fp16'", "32-true"]),
         ("data.load_size=64", ["smaller than data.size", "data.mode=resize"]),
         ("validation.best=fid", ["fid", "validation.metrics"]),
