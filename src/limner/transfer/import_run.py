@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from torch import Tensor
 
 from limner.config import Config, replace, resolved, to_yaml
 from limner.errors import CheckpointError, ConfigError
 from limner.files import append_line, read_yaml, write_text
 from limner.networks import count_parameters
-from limner.networks.weights import sha256
+from limner.networks.pretrained import sha256
 from limner.presets import PRESETS, preset
 from limner.training.checkpoint import save_checkpoint
 from limner.training.state import build_state
