@@ -33,7 +33,7 @@ from limner.objective import Objective
 from limner.presets import preset
 from limner.timing import Calls, TimedProcess, processes_by_turns
 from limner.training.state import build_discriminators, build_generator, build_state
-from limner.training.step import gan_step
+from limner.training.step import training_step
 
 SUBJECTS = ("plain", "plain, fused", "limner, fp32", "limner, bf16")
 PLAIN = {cpu.Conv2d: nn.Conv2d, cpu.ConvTranspose2d: nn.ConvTranspose2d}
@@ -97,7 +97,7 @@ def subject(name: str, arguments: argparse.Namespace) -> Callable[[], object]:
     config = settings(arguments, precision)
     state = build_state(config, Fabric(accelerator="cpu", devices=1, precision=precision))
     objective = Objective(**config.objective.terms)
-    return lambda: gan_step(state, {"source": source, "target": target}, objective)
+    return lambda: training_step(state, {"source": source, "target": target}, objective)
 
 
 def calls_of(name: str, arguments: argparse.Namespace) -> Calls:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from limner import losses, networks
+    from limner.api import train
     from limner.config import Config, read_config, replace
     from limner.data import open_dataset
     from limner.errors import LimnerError
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from limner.evaluation.measure import compare_folders, measure
     from limner.inference import Translator
     from limner.presets import preset
-    from limner.training import train
 
     __version__: str
 
@@ -55,7 +55,7 @@ _HOMES = {
     "preset": "limner.presets",
     "read_config": "limner.config",
     "replace": "limner.config",
-    "train": "limner.training",
+    "train": "limner.api",
 }
 
 

@@ -8,7 +8,7 @@ from limner.config import Config, resolved
 from limner.experiments.planning import check_early
 from limner.experiments.tables import SCALES, TABLES, cell_config
 from limner.networks import count_parameters
-from limner.training.balance import check_balance
+from limner.training.discriminator_weights import check_balance
 from limner.training.state import build_discriminators, build_generator
 
 # The study, tables I and II and sections V.A and V.C; the pix2pix paper, table 1.

@@ -24,9 +24,8 @@ from test_checkpoint import equal  # noqa: E402
 from test_resume import outcome  # noqa: E402
 from tiny import small  # noqa: E402
 
-from limner.inference import checkpoint_folder  # noqa: E402
-from limner.training import train  # noqa: E402
-from limner.training.checkpoint import newest  # noqa: E402
+from limner.api import train  # noqa: E402
+from limner.run import checkpoint_folder, newest  # noqa: E402
 
 
 def in_a_fork(data: Path, run: Path) -> int:

@@ -24,7 +24,7 @@ def keeping(*arguments, **keywords):
     state = train(*arguments, **keywords)
     weights = {
         f"{name}.{key}": value
-        for name, player in state.players.items()
+        for name, player in state.networks.items()
         for key, value in contiguous(player.plain).items()
     }
     folder.mkdir(exist_ok=True)

@@ -11,15 +11,15 @@ import torch
 from tiny import batch, objective_of, small
 
 from limner.errors import CheckpointError, TrainingError
-from limner.inference import checkpoint_folder
-from limner.training.checkpoint import load_checkpoint, newest, read_state, save_checkpoint
+from limner.run import checkpoint_folder, newest
+from limner.training.checkpoint import load_checkpoint, read_state, save_checkpoint
 from limner.training.state import State, build_state
-from limner.training.step import gan_step
+from limner.training.step import training_step
 
 
 def stepped(state: State, count: int) -> State:
     for number in range(count):
-        gan_step(state, batch(1, seed=state.step + number), objective_of(state))
+        training_step(state, batch(1, seed=state.step + number), objective_of(state))
     return state
 
 
@@ -49,9 +49,9 @@ def test_what_is_written_is_read_back_bit_by_bit(optimizer: str, fabric, tmp_pat
     assert state.ema is not None
     assert other.ema is not None
     assert equal(state.ema.state_dict(), other.ema.state_dict())
-    for name, player in state.players.items():
-        assert equal(player.plain.state_dict(), other.players[name].plain.state_dict()), name
-        assert equal(player.optimizer.state_dict(), other.players[name].optimizer.state_dict()), (
+    for name, player in state.networks.items():
+        assert equal(player.plain.state_dict(), other.networks[name].plain.state_dict()), name
+        assert equal(player.optimizer.state_dict(), other.networks[name].optimizer.state_dict()), (
             name
         )
 

@@ -10,9 +10,9 @@ from test_step import weights
 from tiny import batch, objective_of, small
 
 from limner.objective import Objective
-from limner.training.cuda_graph import WARM, CudaGraph, CudaGraphStep, why_not
+from limner.training.cuda import WARM, CudaGraph, CudaGraphStep, why_not
 from limner.training.state import State, build_state, set_learning_rates
-from limner.training.step import Turns, gan_step
+from limner.training.step import Update, training_step
 
 CUDA = torch.device("cuda")
 
@@ -38,7 +38,7 @@ class Recorder(CudaGraph):
         return replay, made
 
 
-def trained(fabric, turns: Turns | None, *, steps: int = 8) -> tuple[State, list[dict]]:
+def trained(fabric, turns: Update | None, *, steps: int = 8) -> tuple[State, list[dict]]:
     """Train with dropout and a running average; the rate changes before the last two steps."""
     config = small("generator.dropout=0.5", "training.ema=0.9", "training.schedule=linear")
     state = build_state(config, fabric)
@@ -47,7 +47,7 @@ def trained(fabric, turns: Turns | None, *, steps: int = 8) -> tuple[State, list
     for number in range(steps):
         if number == steps - 2:
             set_learning_rates(state, 90)
-        scalars.append(gan_step(state, batch(1, seed=number), objective, turns=turns))
+        scalars.append(training_step(state, batch(1, seed=number), objective, update=turns))
     return state, scalars
 
 
@@ -65,7 +65,7 @@ def test_a_recorded_training_is_the_same_training(fabric) -> None:
     for one, other in zip(plain.ema.parameters(), recorded.ema.parameters(), strict=True):
         assert torch.equal(one, other)
     assert made == expected
-    for player in recorded.players.values():
+    for player in recorded.networks.values():
         assert not any(group["capturable"] for group in player.optimizer.param_groups)
 
 
@@ -76,15 +76,15 @@ def test_what_changes_is_recorded_anew_and_what_never_stays_is_not(fabric) -> No
     state = build_state(small("training.batch_size=2"), fabric)
     turns = CudaGraphStep(recorder)
     for number in range(3 * WARM):
-        gan_step(
+        training_step(
             state,
             batch(1 + number % 2, seed=number),
             objective_of(state),
-            turns=turns,
+            update=turns,
         )
     assert recorder.recordings == 1
     for number in range(WARM + 1):
-        gan_step(state, batch(2, seed=number), objective_of(state), turns=turns)
+        training_step(state, batch(2, seed=number), objective_of(state), update=turns)
     assert recorder.recordings == 2
 
 
@@ -94,8 +94,8 @@ def test_other_weights_of_the_discriminators_are_recorded_anew(fabric) -> None:
     turns = CudaGraphStep(recorder)
     for number in range(2 * (WARM + 1)):
         if number == WARM + 1:
-            state.balance.weights = (0.49,)
-        gan_step(state, batch(1, seed=number), objective_of(state), turns=turns)
+            state.discriminator_weights.weights = (0.49,)
+        training_step(state, batch(1, seed=number), objective_of(state), update=turns)
     assert (recorder.recordings, recorder.replays, recorder.warmed) == (2, 2, 2 * WARM)
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from limner.config import resolved
 from limner.presets import preset
-from limner.training.state import Player, State, build_state
-from limner.training.step import gan_step
+from limner.training.state import State, TrainedNetwork, build_state
+from limner.training.step import training_step
 from limner.transfer import from_project, network_settings
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden"
@@ -28,7 +28,7 @@ def weights(tensors: dict[str, Tensor], prefix: str, role: str, **architecture: 
     return from_project(state, project="junyanz", role=role, **architecture)
 
 
-def players(state: State) -> dict[str, Player]:
+def players(state: State) -> dict[str, TrainedNetwork]:
     return {"generator": state.generator, "discriminator": state.discriminators[0]}
 
 
@@ -90,7 +90,7 @@ def test_the_steps_of_the_reference_are_followed(name: str, fabric) -> None:
     worst_loss = worst_weight = 0.0
     for number, losses in enumerate(facts["losses"]):
         batch = {c: tensors[f"batch.{number}.{c}"] for c in ("source", "target")}
-        scalars = gan_step(state, batch, objective)
+        scalars = training_step(state, batch, objective)
         for theirs, value in losses.items():
             weight = facts["lambda_L1"] if theirs == "G_L1" else 1
             ours = float(scalars[NAMES[theirs]]) * weight

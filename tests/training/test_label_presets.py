@@ -11,16 +11,16 @@ from test_checkpoint import equal
 from test_resume import outcome
 from tiny import TINY, label_batch, objective_of, tiny
 
+from limner.api import train
 from limner.config import resolved
 from limner.errors import CheckpointError, ConfigError, DataError
 from limner.files import write_text
 from limner.inference import Translator, draw_codes, plan_translation
 from limner.networks import count_parameters, make_discriminator, make_encoder, make_generator
 from limner.presets import preset
-from limner.training import train
 from limner.training.events import read_events
 from limner.training.state import build_state
-from limner.training.step import gan_step
+from limner.training.step import training_step
 
 NOT_NETWORK = {"init", "init_gain", "conditional", "lr", "optimizer"}
 
@@ -74,16 +74,16 @@ def test_two_steps_teach_every_network(name: str, fabric) -> None:
     )
     before = {
         key: [parameter.clone() for parameter in player.plain.parameters()]
-        for key, player in state.players.items()
+        for key, player in state.networks.items()
     }
     for seed in range(2):
-        scalars = gan_step(state, label_batch(2, seed=seed), objective_of(state))
+        scalars = training_step(state, label_batch(2, seed=seed), objective_of(state))
     expected = {"g/gan", "g/feature_matching", "g/total", "d/real", "d/fake", "d/total"}
     assert expected <= set(scalars)
     assert ("g/kl" in scalars) == (name == "spade-vae")
     assert all(bool(torch.isfinite(value)) for value in scalars.values())
-    assert ("encoder" in state.players) == (name in ("spade-vae", "pix2pixhd-features"))
-    for key, player in state.players.items():
+    assert ("encoder" in state.networks) == (name in ("spade-vae", "pix2pixhd-features"))
+    for key, player in state.networks.items():
         pairs = zip(before[key], player.plain.parameters(), strict=True)
         moved = sum(not torch.equal(old, new) for old, new in pairs)
         # Biases before a norm have no gradient; weights have.
@@ -132,7 +132,7 @@ def test_the_enhancer_learns_alone_at_first_then_all_do_afresh(fabric) -> None:
     moved: list[dict[str, bool]] = []
     for seed in range(3):
         before = {key: value.clone() for key, value in state.generator.plain.named_parameters()}
-        gan_step(state, label_batch(2, seed=seed), objective)
+        training_step(state, label_batch(2, seed=seed), objective)
         moved.append(
             {
                 key.split(".")[0]: not torch.equal(value, before[key])

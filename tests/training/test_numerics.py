@@ -11,10 +11,10 @@ from test_resume import outcome
 from tiny import small
 
 import limner.training.loop
+from limner.api import train
 from limner.files import read_events
-from limner.training import train
-from limner.training.numerics import numerics
-from limner.training.step import gan_step
+from limner.training.cuda import numerics
+from limner.training.step import training_step
 
 
 def chosen() -> tuple[bool, bool]:
@@ -63,11 +63,11 @@ def test_a_deterministic_training_is_the_same_on_a_cpu(
 
     def watched(*arguments, **keywords):
         seen.append(torch.are_deterministic_algorithms_enabled())
-        return gan_step(*arguments, **keywords)
+        return training_step(*arguments, **keywords)
 
-    monkeypatch.setattr(limner.training.loop, "gan_step", watched)
+    monkeypatch.setattr(limner.training.loop, "training_step", watched)
     cache = tmp_path / "cache"
-    asked = [f"training.{key}=true" for key in ("deterministic", "capture", "resident")]
+    asked = [f"training.{key}=true" for key in ("deterministic", "cuda_graph", "resident")]
     train(small(*settings), out=tmp_path / "plain", cache_folder=cache)
     train(small(*settings, *asked), out=tmp_path / "asked", cache_folder=cache)
     assert seen == [False] * 3 + [True] * 3

@@ -9,9 +9,9 @@ import torch
 from tiny import small
 
 import limner.training.datasets as datasets
+from limner.api import train
 from limner.data import Residence
 from limner.files import read_events
-from limner.training import train
 from limner.training.datasets import keep_resident, open_training_data
 
 SETTINGS = (
@@ -54,7 +54,7 @@ def test_a_training_from_where_images_stay_is_the_same(
     def stay(data: datasets.TrainingData, device: torch.device) -> None:
         data.train.residence = home
 
-    monkeypatch.setattr("limner.training.start.keep_resident", stay)
+    monkeypatch.setattr("limner.api.keep_resident", stay)
     kept = train(small(*SETTINGS, root), out=tmp_path / "kept", cache_folder=tmp_path / "cache")
     assert home.held_bytes == 12 * 6 * 66 * 66
     for one, other in zip(

@@ -11,12 +11,12 @@ from overriding import with_overrides
 from test_checkpoint import equal
 from tiny import small
 
+from limner.api import train
 from limner.config import read_config
 from limner.errors import CheckpointError, ConfigError, TrainingError
 from limner.files import read_events
-from limner.inference import checkpoint_folder
-from limner.training import train
-from limner.training.checkpoint import newest, read_state
+from limner.run import checkpoint_folder, newest
+from limner.training.checkpoint import read_state
 from limner.training.events import JsonLog, forget_after
 
 

@@ -8,17 +8,17 @@ from tiny import batch, objective_of, small
 from torch import Tensor
 
 from limner.training.state import State, build_state
-from limner.training.step import gan_step
+from limner.training.step import training_step
 
 
 def take(state: State, batches: list[dict[str, Tensor]]) -> list[dict[str, Tensor]]:
-    return [gan_step(state, one, objective_of(state)) for one in batches]
+    return [training_step(state, one, objective_of(state)) for one in batches]
 
 
 def weights(state: State) -> dict[str, Tensor]:
     return {
         f"{name}.{key}": value.clone()
-        for name, player in state.players.items()
+        for name, player in state.networks.items()
         for key, value in player.plain.state_dict().items()
     }
 

@@ -21,7 +21,7 @@ from limner.objective import Objective
 from limner.presets import preset
 from limner.schedules import WEIGHTINGS
 from limner.training.state import build_discriminators, build_generator, build_state
-from limner.training.step import gan_step
+from limner.training.step import training_step
 
 STUDY = {
     "study-base": (54_419_459, [2_767_809]),
@@ -39,7 +39,7 @@ JUDGES = [
 
 @pytest.mark.parametrize("name", STUDY)
 def test_parameters_are_those_of_the_study(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("limner.training.state.initialise", lambda *_, **__: None)
+    monkeypatch.setattr("limner.networks.initialise", lambda *_, **__: None)
     config = resolved(preset(name))
     generator, discriminators = STUDY[name]
     with torch.device("meta"):
@@ -50,13 +50,13 @@ def test_parameters_are_those_of_the_study(name: str, monkeypatch: pytest.Monkey
 
 def two_steps(config: Config, fabric, size: int) -> None:
     state = build_state(resolved(config), fabric)
-    before = {name: next(p.plain.parameters()).clone() for name, p in state.players.items()}
+    before = {name: next(p.plain.parameters()).clone() for name, p in state.networks.items()}
     for seed in (0, 1):
-        scalars = gan_step(
+        scalars = training_step(
             state, batch(1, size=size, seed=seed), Objective(**config.objective.terms)
         )
         assert all(math.isfinite(float(value)) for value in scalars.values())
-    for name, player in state.players.items():
+    for name, player in state.networks.items():
         assert not torch.equal(before[name], next(player.plain.parameters())), name
 
 

@@ -8,13 +8,13 @@ from tiny import batch, label_batch, objective_of, small, tiny
 
 from limner.training.loop import Means
 from limner.training.state import State, build_state
-from limner.training.step import gan_step
+from limner.training.step import training_step
 
 
 def adam_steps(state: State) -> dict[str, set[int]]:
     return {
         name: {int(entry["step"]) for entry in player.optimizer.state_dict()["state"].values()}
-        for name, player in state.players.items()
+        for name, player in state.networks.items()
     }
 
 
@@ -23,7 +23,7 @@ def test_each_network_is_updated_as_often_as_asked(fabric) -> None:
         small("training.discriminator_updates=3", "training.generator_updates=2"), fabric
     )
     for seed in range(2):
-        gan_step(state, batch(1, seed=seed), objective_of(state))
+        training_step(state, batch(1, seed=seed), objective_of(state))
     assert adam_steps(state) == {"generator": {4}, "discriminator_0": {6}}
     assert state.step == 2
 
@@ -39,9 +39,9 @@ def test_the_last_of_several_updates_goes_on_where_the_first_ended(fabric) -> No
     )
     at_once = build_state(small(*still, "training.discriminator_updates=3"), fabric)
     in_turn = build_state(small(*still), fabric)
-    gan_step(at_once, batch(1), objective_of(at_once))
+    training_step(at_once, batch(1), objective_of(at_once))
     for _ in range(3):
-        gan_step(in_turn, batch(1), objective_of(in_turn))
+        training_step(in_turn, batch(1), objective_of(in_turn))
     others = in_turn.discriminators[0].plain.state_dict()
     for key, value in at_once.discriminators[0].plain.state_dict().items():
         torch.testing.assert_close(value, others[key], msg=key)
@@ -60,7 +60,7 @@ def test_noise_is_drawn_anew_for_each_update(fabric) -> None:
             )  # fmt: skip
             state = build_state(config, fabric)
             scalars[noise, updates] = float(
-                gan_step(state, batch(1), objective_of(state))["d/real"]
+                training_step(state, batch(1), objective_of(state))["d/real"]
             )
     assert scalars[0.0, 1] == pytest.approx(scalars[0.0, 4], rel=1e-6)
     assert scalars[0.5, 1] != pytest.approx(scalars[0.5, 4], rel=1e-4)
@@ -81,13 +81,13 @@ def test_accumulated_parts_equal_the_whole_batch_with_every_term(name: str, exac
     parts = build_state(tiny(name, *terms, *biasless, *saving), exact)
     for seed in range(3):
         data = label_batch(4, seed=seed, dtype=torch.float64)
-        one, other = (gan_step(s, data, objective_of(s)) for s in (whole, parts))
+        one, other = (training_step(s, data, objective_of(s)) for s in (whole, parts))
         assert one.keys() == other.keys()
         assert ("d/r1" in one) == (seed % 2 == 0)
         for key, value in one.items():
             torch.testing.assert_close(value, other[key], rtol=1e-8, atol=1e-8)
-    for key, player in whole.players.items():
-        others = parts.players[key].plain.state_dict()
+    for key, player in whole.networks.items():
+        others = parts.networks[key].plain.state_dict()
         for weight, value in player.plain.state_dict().items():
             torch.testing.assert_close(value, others[weight], rtol=1e-6, atol=1e-8)
 
@@ -98,5 +98,3 @@ def test_a_scalar_that_comes_now_and_then_keeps_its_mean() -> None:
         scalars = {"d/real": torch.tensor(float(step))}
         means.add(scalars if step % 2 else {**scalars, "d/r1": torch.tensor(10.0 + step)})
     assert means.values() == {"d/real": 1.5, "d/r1": 11.0}
-    means.clear()
-    assert means.values() == {}

@@ -10,6 +10,7 @@ from PIL import Image
 from random_pairs import write_pairs
 from tiny import small
 
+from limner.api import train
 from limner.data import images_in
 from limner.errors import ConfigError
 from limner.evaluation.evaluate import evaluate, measure_translations
@@ -18,7 +19,6 @@ from limner.evaluation.segmentation.label_files import own_labels
 from limner.evaluation.segmentation.scoring import segmentation
 from limner.files import read_events
 from limner.inference import Translator, open_pairs
-from limner.training import train
 
 METRICS = ("l1", "psnr", "ssim")
 

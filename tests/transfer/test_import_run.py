@@ -16,7 +16,7 @@ from limner.errors import CheckpointError, ConfigError
 from limner.files import read_events
 from limner.inference import Translator
 from limner.networks import initialise, make_discriminator, make_generator
-from limner.training.checkpoint import newest
+from limner.run import newest
 from limner.transfer import import_network, network_settings, to_project
 from limner.transfer.import_run import import_as_run
 

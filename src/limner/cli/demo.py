@@ -48,6 +48,7 @@ def demo(
     seed
         Decides the data and the training.
     """
+    from limner.api import train
     from limner.cli.progress import progress
     from limner.config import replace
     from limner.data.facades import draw_facades
@@ -55,7 +56,6 @@ def demo(
     from limner.evaluation.evaluate import evaluate
     from limner.evaluation.report import write_report
     from limner.presets import preset
-    from limner.training import train
 
     started = time.monotonic()
     data, run = out / "data", out / "run"

@@ -113,9 +113,9 @@ def bench(
     """
     from rich.console import Console
 
-    from limner.inference import checkpoint_folder
     from limner.inference.bench import bench as measured
     from limner.inference.bench import table
+    from limner.run import checkpoint_folder
 
     checkpoint_folder(run, checkpoint)
     names = None if backends is None else [name.strip() for name in backends.split(",")]

@@ -86,12 +86,12 @@ def train(
     devices
         Processes on this machine; more than one is started by torchrun.
     """
+    from limner.api import train as run_training
     from limner.config import parse_overrides, read_config, replace
     from limner.errors import ConfigError
     from limner.evaluation.report import write_report
     from limner.presets import preset as named
     from limner.training import Interrupted
-    from limner.training import train as run_training
 
     out = out or Path("runs") / (data.resolve().stem or "run")
     if preset is not None and config is not None:

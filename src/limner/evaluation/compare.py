@@ -20,8 +20,8 @@ from limner.evaluation.metrics import FIGURES
 from limner.evaluation.provenance import Evaluation
 from limner.evaluation.segmentation.scoring import Segmentation, without_seg
 from limner.evaluation.statistics import holm, paired_test
-from limner.inference import checkpoint_folder
 from limner.networks.pretrained import Progress
+from limner.run import checkpoint_folder
 
 BELIEVED = 0.05
 """The corrected p-value below which a difference is taken for one."""

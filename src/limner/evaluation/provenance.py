@@ -18,8 +18,9 @@ from limner.data.pairs import Pair
 from limner.errors import DataError, FileError
 from limner.evaluation.measure import find_weights, versions
 from limner.evaluation.metrics import METRICS, SEG, Scores
-from limner.inference import Translator, checkpoint_folder, generator_file
+from limner.inference import Translator
 from limner.networks import pretrained
+from limner.run import checkpoint_folder, generator_file
 
 RESULTS = "results.json"
 KINDS = ("source", "target", "images")

@@ -104,8 +104,8 @@ def train_and_measure(task: CellTask) -> None:
 
 def _train_to(run: Path, config: Any, stage: Stage, task: CellTask, weights: Path | None) -> None:
     """Bring a run to the step of a stage, on from wherever it stands."""
+    from limner.api import train
     from limner.config import replace
-    from limner.training import train
 
     if stage.early:
         config = replace(config, {"training.steps": stage.step})
@@ -167,7 +167,7 @@ def measured(
 
 def step_of_checkpoint(run: Path) -> int:
     """Return the step of a run's newest checkpoint; 0 where it has none."""
-    from limner.training.checkpoint import newest
+    from limner.run import newest
 
     checkpoint = newest(run)
     return 0 if checkpoint is None else int(checkpoint.name)
@@ -191,7 +191,7 @@ def is_done(task: CellTask) -> bool:
 def same_settings(run: Path, config: Any) -> bool:
     """Whether a run was trained by these settings, but for what changes no figure."""
     from limner.config import differences, read_config
-    from limner.training.run import HARMLESS
+    from limner.run import HARMLESS
 
     try:
         trained = read_config(run / "config.yaml")

@@ -13,17 +13,18 @@ from typing import Any
 import torch
 from pydantic import BaseModel, FiniteFloat, ValidationError
 
+from limner.api import build_fabric, build_objective
 from limner.config import read_config, replace
 from limner.errors import LimnerError
 from limner.files import read_json, write_text
 from limner.networks.cpu import kept_memory
+from limner.run import newest
 from limner.timing import Watch, processor
-from limner.training.checkpoint import load_checkpoint, newest
+from limner.training.checkpoint import load_checkpoint
 from limner.training.datasets import TrainingData, open_training_data
 from limner.training.parts import FIELDS
-from limner.training.start import build_fabric, build_objective
 from limner.training.state import State, build_state, set_learning_rates
-from limner.training.step import gan_step
+from limner.training.step import training_step
 
 FILE = "times.json"
 ROUNDS, STEPS, WARM = 5, 24, 4
@@ -134,7 +135,7 @@ def _seconds_per_step(
             batches = data.batches(0)
             batch = next(batches)
         tensors = {key: value for key, value in batch.items() if key in FIELDS}
-        gan_step(state, fabric.to_device(tensors), objective)
+        training_step(state, fabric.to_device(tensors), objective)
     _synchronise(device)
     return (time.perf_counter() - begun) / steps
 

@@ -26,7 +26,7 @@ from limner.experiments.epochs import read_times
 from limner.experiments.planning import Measurement, Plan
 from limner.experiments.tables import NAME
 from limner.files import listed, read_events, read_json, write_text
-from limner.training.run import HARMLESS
+from limner.run import HARMLESS
 
 RECORD, RESULTS = "experiment.json", "results.json"
 FREE = HARMLESS | {"seed"}

@@ -17,10 +17,11 @@ from limner.data import label_table
 from limner.errors import ConfigError, DataError, ExportError, unknown_name
 from limner.export.formats import FORMATS, Format
 from limner.files import replacing
-from limner.inference import Translator, as_for_pictures, checkpoint_folder, generator_file
+from limner.inference import Translator, as_for_pictures
 from limner.inference.backends import library
 from limner.inference.graphs import OUTPUT, Inputs, inputs_of, live_dropouts, prepared
 from limner.networks import pretrained as store
+from limner.run import checkpoint_folder, generator_file
 
 BOUND = 1e-4
 """The largest difference on [-1, 1] that float32 and another order of sums explain: 1/80 level."""

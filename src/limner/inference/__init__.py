@@ -1,7 +1,6 @@
 """A trained generator at work: checkpoint + image -> image."""
 
 from limner.inference.backends import BACKENDS, Backend
-from limner.inference.checkpoints import checkpoint_folder, generator_file, load_weights, step_of
 from limner.inference.style import check_style, draw_codes, latent_of, read_style
 from limner.inference.translate_files import (
     default_cache_folder,
@@ -24,12 +23,9 @@ __all__ = [
     "Translator",
     "as_for_pictures",
     "check_style",
-    "checkpoint_folder",
     "default_cache_folder",
     "draw_codes",
-    "generator_file",
     "latent_of",
-    "load_weights",
     "maps_of",
     "open_pairs",
     "pad_to_multiple",
@@ -39,7 +35,6 @@ __all__ = [
     "read_style",
     "result_suffix",
     "shown_source",
-    "step_of",
     "to_bytes",
     "translate_file",
     "write_picture",

@@ -16,7 +16,6 @@ from limner.config import Config, read_config, replace
 from limner.data import Sample, check_ids, expand
 from limner.errors import CheckpointError, DataError
 from limner.inference.backends import DEFAULT, built, lacking
-from limner.inference.checkpoints import checkpoint_folder, generator_file, load_weights
 from limner.inference.style import (
     build_reader,
     check_style,
@@ -26,6 +25,7 @@ from limner.inference.style import (
     mean_code,
 )
 from limner.networks import FeatureEncoder
+from limner.run import checkpoint_folder, generator_file, load_weights
 
 
 class Translator:

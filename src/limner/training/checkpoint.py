@@ -3,7 +3,7 @@
 RUN/checkpoints/00000400/generator.safetensors
                          generator_ema.safetensors     (with training.ema)
                          discriminator_0.safetensors
-                         state.pt                      optimisers, step, best, balance of the
+                         state.pt                      optimisers, step, best, weights of the
                                                        discriminators; no code in it
 RUN/checkpoints/best.json                              which step was best, by what
 """
@@ -25,10 +25,13 @@ from torch import Tensor, nn
 
 from limner.errors import CheckpointError, TrainingError
 from limner.files import fsync_folder, write_bytes, write_text
-from limner.inference import checkpoint_folder, load_weights, step_of
 from limner.networks.pretrained import load_pickled
-from limner.training.balance import restored, to_be_saved
-from limner.training.state import State, all_finite, average_buffers
+from limner.run import load_weights, step_of
+from limner.training.discriminator_weights import restored, to_be_saved
+from limner.training.state import State, TrainedNetwork, all_finite, average_buffers
+
+FORMAT = 2
+"""The form of state.pt; what has none is of format 1, and read alike."""
 
 
 def save_checkpoint(state: State, run: Path) -> Path | None:
@@ -44,10 +47,12 @@ def save_checkpoint(state: State, run: Path) -> Path | None:
         TrainingError: weights are not finite, or the disk is full; earlier checkpoints stand.
     """
     average_buffers(state)
-    balance = to_be_saved(state.balance, state.fabric)
+    weighting = to_be_saved(state.discriminator_weights, state.fabric)
     if not state.fabric.is_global_zero:
         return None
-    weights = [tensor for player in state.players.values() for tensor in player.plain.parameters()]
+    weights = [
+        tensor for network in state.networks.values() for tensor in network.plain.parameters()
+    ]
     if not all_finite(weights):
         raise TrainingError(
             f"weights are not finite at step {state.step}, so no checkpoint of it was written: "
@@ -59,7 +64,7 @@ def save_checkpoint(state: State, run: Path) -> Path | None:
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-            for name, data in _files(state, balance):
+            for name, data in _files(state, weighting):
                 write_bytes(temporary / name, data)
             temporary.rename(folder)
             fsync_folder(folder.parent)
@@ -76,20 +81,21 @@ def save_checkpoint(state: State, run: Path) -> Path | None:
     return folder
 
 
-def _files(state: State, balance: dict[str, Any]):
+def _files(state: State, weighting: dict[str, Any]):
     """Yield the name and content of each file, the state last."""
-    for name, player in state.players.items():
-        yield f"{name}.safetensors", to_bytes(contiguous(player.plain))
+    for name, network in state.networks.items():
+        yield f"{name}.safetensors", to_bytes(contiguous(network.plain))
     if state.ema is not None:
         yield "generator_ema.safetensors", to_bytes(contiguous(state.ema))
     buffer = io.BytesIO()
     content = {
+        "format": FORMAT,
         "step": state.step,
         "best": state.best,
         "data": state.data,
-        "balance": balance,
+        "balance": weighting,
         "optimizers": {
-            name: player.optimizer.state_dict() for name, player in state.players.items()
+            name: network.optimizer.state_dict() for name, network in state.networks.items()
         },
     }
     torch.save(content, buffer)
@@ -107,15 +113,46 @@ def load_checkpoint(state: State, folder: Path) -> None:
     Raises:
         CheckpointError: a file is missing, damaged or of another architecture.
     """
-    for name, player in state.players.items():
-        load_weights(player.plain, folder / f"{name}.safetensors")
+    for name, network in state.networks.items():
+        load_weights(network.plain, folder / f"{name}.safetensors")
     if state.ema is not None:
         load_weights(state.ema, folder / "generator_ema.safetensors")
     content = read_state(folder)
-    for name, player in state.players.items():
-        player.optimizer.load_state_dict(content["optimizers"][name])
+    for name, network in state.networks.items():
+        _load_optimizer(network, content["optimizers"].get(name), origin=folder / "state.pt")
     state.step, state.best, state.data = content["step"], content["best"], content["data"]
-    state.balance = restored(state.balance, content.get("balance"), state.fabric)
+    state.discriminator_weights = restored(
+        state.discriminator_weights, content.get("balance"), state.fabric
+    )
+
+
+def _load_optimizer(network: TrainedNetwork, saved: Any, *, origin: Path) -> None:
+    """Load an optimizer's averages; its rates and coefficients stay those of the settings.
+
+    Raises:
+        CheckpointError: the averages are not those of this network's parameters.
+    """
+    own: Any = network.optimizer.state_dict()
+    parameters = [p for group in network.optimizer.param_groups for p in group["params"]]
+    try:
+        averages = saved["state"]
+        indices = [index for group in saved["param_groups"] for index in group["params"]]
+        fits = indices == [i for group in own["param_groups"] for i in group["params"]] and all(
+            value.shape in (parameters[index].shape, torch.Size([]))
+            and value.is_floating_point()
+            and bool(torch.isfinite(value).all())
+            for index, values in averages.items()
+            for value in values.values()
+            if isinstance(value, Tensor)
+        )
+    except (AttributeError, IndexError, KeyError, TypeError):
+        fits = False
+    if not fits:
+        raise CheckpointError(
+            f"{origin} holds an optimizer of other parameters, or numbers that are not finite: "
+            "give another checkpoint"
+        )
+    network.optimizer.load_state_dict({**own, "state": averages})
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -126,20 +163,23 @@ def read_state(folder: Path) -> dict[str, Any]:
     """
     path = folder / "state.pt"
     try:
-        return load_pickled(path)
+        content = load_pickled(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing: give another checkpoint") from None
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"{path} is damaged ({reason}): give another checkpoint") from None
-
-
-def newest(run: Path) -> Path | None:
-    """Return the newest checkpoint's folder, or nothing where there is none yet."""
-    try:
-        return checkpoint_folder(run, "newest")
-    except CheckpointError:
-        return None
+    expected = {"step": int, "data": dict, "optimizers": dict}
+    if not isinstance(content, dict) or any(
+        not isinstance(content.get(key), kind) for key, kind in expected.items()
+    ):
+        raise CheckpointError(f"{path} holds no state of a training: give another checkpoint")
+    if content.get("format", 1) not in (1, FORMAT) or content["step"] != step_of(folder):
+        raise CheckpointError(
+            f"{path} is of another version, or of another step than its folder: give another "
+            "checkpoint"
+        )
+    return content
 
 
 def _write_best(state: State, run: Path) -> None:

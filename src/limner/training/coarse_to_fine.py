@@ -14,8 +14,8 @@ from torch import nn
 
 from limner.config import Config, read_config
 from limner.errors import CheckpointError
-from limner.inference import checkpoint_folder, load_weights
 from limner.networks import LocalEnhancer
+from limner.run import checkpoint_folder, load_weights
 from limner.training.state import State, build_generator
 
 

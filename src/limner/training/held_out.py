@@ -15,8 +15,8 @@ from torch import Tensor
 from limner.data import PairedDataset
 from limner.inference import as_for_pictures
 from limner.objective import Objective
-from limner.training.balance import judge_names
-from limner.training.parts import FIELDS, Part, make_pictures, parts_of
+from limner.training.discriminator_weights import discriminator_names
+from limner.training.parts import FIELDS, Part, parts_of, pictures_of
 from limner.training.state import State
 
 
@@ -38,8 +38,8 @@ def held_out_losses(
     config = state.config
     sums: dict[str, float] = {}
     count = min(images, len(dataset))
-    judges = [judge.plain for judge in state.discriminators]
-    conditional = [judge.conditional for judge in state.discriminators]
+    discriminators = [d.plain for d in state.discriminators]
+    conditional = [d.conditional for d in state.discriminators]
     encoder = None if state.encoder is None else state.encoder.plain
     parameter = next(state.picture_network.parameters())
     with contextlib.ExitStack() as stack:
@@ -51,7 +51,7 @@ def held_out_losses(
                 dropout=config.inference.dropout,
             )
         )
-        for network in [*judges, *([] if encoder is None else [encoder])]:
+        for network in [*discriminators, *([] if encoder is None else [encoder])]:
             stack.enter_context(as_for_pictures(network, statistics="batch", dropout=False))
         torch.manual_seed(config.seed)
         for index in range(count):
@@ -59,26 +59,26 @@ def held_out_losses(
             batch = {name: pair[name][None].to(parameter.device) for name in FIELDS if name in pair}
             (part,) = parts_of(batch, 1, config.expansion)
             part = _fitting(part, int(generator.multiple), dtype=parameter.dtype)  # pyright: ignore[reportArgumentType]
-            fake, style = make_pictures(generator, encoder, part, style=state.style)
+            pictures = pictures_of(generator, encoder, part, style=state.style)
             groups: dict[str, dict[str, Tensor]] = {}
-            for name, judge, sees in zip(
-                judge_names(len(judges)), judges, conditional, strict=True
+            for name, discriminator, sees in zip(
+                discriminator_names(len(discriminators)), discriminators, conditional, strict=True
             ):
                 _, groups[name] = objective.discriminator(
-                    judge,
+                    discriminator,
                     part.source,
                     part.target,
-                    fake,
+                    pictures.fake,
                     conditional=sees,
                     step=None,
                 )
             _, groups["g"] = objective.generator(
-                list(zip(judges, conditional, strict=True)),
+                list(zip(discriminators, conditional, strict=True)),
                 part.source,
                 part.target,
-                fake,
-                weights=state.balance.weights,
-                style=style,
+                pictures.fake,
+                weights=state.discriminator_weights.weights,
+                style=pictures.style,
             )
             for name, terms in groups.items():
                 for term, value in terms.items():

@@ -43,30 +43,38 @@ def parts_of(batch: Mapping[str, Tensor], count: int, expansion: Mapping[str, An
     return [Part(*piece) for piece in zip(*fields, strict=True)]
 
 
-def _with_code(generator: nn.Module, encoder: nn.Module, part: Part) -> tuple[Tensor, Style]:
+@dataclass(frozen=True)
+class Pictures:
+    """What the generator makes of a part, and the distribution of its style code if it has one."""
+
+    fake: Tensor
+    style: Style | None = None
+
+
+def _with_code(generator: nn.Module, encoder: nn.Module, part: Part) -> Pictures:
     """z = m + e exp(v / 2), e from N(0, 1): Kingma and Welling 2014, section 2.4."""
     mean, logvar = encoder(part.target)
     noise = torch.randn(mean.shape, generator=torch.default_generator, dtype=mean.dtype)
     z = mean + noise.to(mean.device) * torch.exp(0.5 * logvar)
-    return generator(part.source, z), (mean, logvar)
+    return Pictures(generator(part.source, z), (mean, logvar))
 
 
-def _with_features(generator: nn.Module, encoder: nn.Module, part: Part) -> tuple[Tensor, None]:
+def _with_features(generator: nn.Module, encoder: nn.Module, part: Part) -> Pictures:
     """Features of the target join the generator's input: Wang et al. 2018, section 3.4."""
     features = encoder(part.target, part.instance)
-    return generator(torch.cat([part.source, features.to(part.source)], dim=1)), None
+    return Pictures(generator(torch.cat([part.source, features.to(part.source)], dim=1)))
 
 
 # By the encoder's name in the configuration.
-STYLES: dict[str, Callable[[nn.Module, nn.Module, Part], tuple[Tensor, Style | None]]] = {
+STYLES: dict[str, Callable[[nn.Module, nn.Module, Part], Pictures]] = {
     "spade-encoder": _with_code,
     "features": _with_features,
 }
 
 
-def make_pictures(
+def pictures_of(
     generator: nn.Module, encoder: nn.Module | None, part: Part, *, style: str | None = None
-) -> tuple[Tensor, Style | None]:
+) -> Pictures:
     """Return the generator's pictures of a part, and the code's distribution where there is one.
 
     Pixels that do not count (`part.mask`) are the target's own, so that no loss and no
@@ -74,14 +82,16 @@ def make_pictures(
 
     Args:
         generator: takes the source, and what the encoder tells it.
-        encoder: reads the target's style; nothing for a generator without one.
+        encoder: reads the target's style; None for a generator without one.
         part: what is translated.
         style: a key of `STYLES`, the kind of `encoder`.
     """
     if encoder is None or style is None:
-        pictures, code = generator(part.source), None
+        pictures = Pictures(generator(part.source))
     else:
-        pictures, code = STYLES[style](generator, encoder, part)
-    if part.mask is not None:
-        pictures = torch.where(part.mask > 0, pictures, part.target.to(pictures))
-    return pictures, code
+        pictures = STYLES[style](generator, encoder, part)
+    if part.mask is None:
+        return pictures
+    return Pictures(
+        torch.where(part.mask > 0, pictures.fake, part.target.to(pictures.fake)), pictures.style
+    )

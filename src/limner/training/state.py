@@ -13,7 +13,8 @@ from torch.optim import Optimizer
 from limner import schedules
 from limner.config import Config
 from limner.networks import build
-from limner.training.balance import Balance, begin_balance
+from limner.training.discriminator_weights import DiscriminatorWeights, begin_weights
+from limner.training.parts import Part, Pictures, pictures_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -28,7 +29,7 @@ OPTIMIZERS = {
 
 
 @dataclass
-class Player:
+class TrainedNetwork:
     """A network, what updates it, and (for a discriminator) whether it sees the source."""
 
     network: nn.Module
@@ -51,12 +52,12 @@ class State:
 
     config: Config
     fabric: Fabric
-    generator: Player
-    discriminators: list[Player]
+    generator: TrainedNetwork
+    discriminators: list[TrainedNetwork]
     ema: nn.Module | None
-    balance: Balance
+    discriminator_weights: DiscriminatorWeights
     """How much the generator listens to each discriminator."""
-    encoder: Player | None = None
+    encoder: TrainedNetwork | None = None
     """Reads a target's style for the generator, whose loss teaches it."""
     frozen_until: int = 0
     """The step before which only the generator's outermost enhancer learns."""
@@ -65,20 +66,25 @@ class State:
     data: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def players(self) -> dict[str, Player]:
-        """Every player by the name that its files bear."""
-        judges = {f"discriminator_{i}": judge for i, judge in enumerate(self.discriminators)}
+    def networks(self) -> dict[str, TrainedNetwork]:
+        """Every network by the name that its files bear."""
+        discriminators = {f"discriminator_{i}": d for i, d in enumerate(self.discriminators)}
         encoder = {} if self.encoder is None else {"encoder": self.encoder}
-        return {"generator": self.generator, **encoder, **judges}
+        return {"generator": self.generator, **encoder, **discriminators}
 
     @property
-    def learners(self) -> list[Player]:
-        """The players whose loss is the generator's."""
+    def learners(self) -> list[TrainedNetwork]:
+        """The networks whose loss is the generator's."""
         return [self.generator] if self.encoder is None else [self.generator, self.encoder]
+
+    def make_pictures(self, part: Part) -> Pictures:
+        """Return the generator's pictures of a part, in the style that an encoder reads."""
+        encoder = None if self.encoder is None else self.encoder.network
+        return pictures_of(self.generator.network, encoder, part, style=self.style)
 
     @property
     def style(self) -> str | None:
-        """The kind of the encoder, a key of `parts.STYLES`, or nothing."""
+        """The kind of the encoder, a key of `parts.STYLES`, or None."""
         return None if self.config.encoder is None else self.config.encoder.name
 
     @property
@@ -121,23 +127,23 @@ def build_state(config: Config, fabric: Fabric) -> State:
     """Return the state at step 0 of a resolved configuration, on the devices of `fabric`."""
     training = config.training
 
-    def player(
+    def trained(
         network: nn.Module, lr: float, *, optimizer: str | None = None, conditional: bool = True
-    ) -> Player:
+    ) -> TrainedNetwork:
         module = fabric.setup_module(network)
         updater = OPTIMIZERS[optimizer or training.optimizer](
             module.parameters(), lr=lr, betas=training.betas, weight_decay=training.weight_decay
         )
-        return Player(module, fabric.setup_optimizers(updater), lr, conditional)  # pyright: ignore[reportArgumentType]
+        return TrainedNetwork(module, fabric.setup_optimizers(updater), lr, conditional)  # pyright: ignore[reportArgumentType]
 
-    generator = player(build_generator(config), training.lr)
+    generator = trained(build_generator(config), training.lr)
     # An optimiser of its own does what one for both would: Adam treats each weight by itself.
     reader = build_encoder(config)
-    encoder = None if reader is None else player(reader, training.lr)
+    encoder = None if reader is None else trained(reader, training.lr)
     # Channels last, a discriminator's convolutions take half the time on a CPU; its layers are all
     # large, where a U-Net's inner ones are matrix products that want their weights as they lie.
-    judges = [
-        player(
+    discriminators = [
+        trained(
             _channels_last(network) if fabric.device.type == "cpu" else network,
             section.lr or training.discriminator_lr or training.lr,
             optimizer=section.optimizer,
@@ -152,8 +158,8 @@ def build_state(config: Config, fabric: Fabric) -> State:
         ema = build_generator(config).to(fabric.device, next(generator.plain.parameters()).dtype)
         ema.load_state_dict(generator.plain.state_dict())
         ema.requires_grad_(False)
-    balance = begin_balance(config, fabric.device)
-    return State(config, fabric, generator, judges, ema, balance, encoder)
+    weights = begin_weights(config, fabric.device)
+    return State(config, fabric, generator, discriminators, ema, weights, encoder)
 
 
 def _channels_last(network: nn.Module) -> nn.Module:
@@ -161,14 +167,14 @@ def _channels_last(network: nn.Module) -> nn.Module:
 
 
 def set_learning_rates(state: State, epoch: int) -> float:
-    """Set every player's learning rate for `epoch`, counted from 1; return the generator's."""
+    """Set every network's learning rate for `epoch`, counted from 1; return the generator's."""
     training = state.config.training
     factor = schedules.value(
         training.schedule, epoch, epochs=training.epochs, decay_start=training.decay_start
     )
-    for player in state.players.values():
-        for group in player.optimizer.param_groups:
-            group["lr"] = player.base_lr * factor
+    for network in state.networks.values():
+        for group in network.optimizer.param_groups:
+            group["lr"] = network.base_lr * factor
     return state.generator.base_lr * factor
 
 
@@ -197,8 +203,8 @@ def average_buffers(state: State) -> None:
     """Give every process the mean of all processes' batch statistics, before they are used."""
     if state.fabric.world_size == 1:
         return
-    for player in state.players.values():
-        for buffer in player.plain.buffers():
+    for network in state.networks.values():
+        for buffer in network.plain.buffers():
             if buffer.is_floating_point():
                 buffer.copy_(_tensor(state.fabric.all_reduce(buffer, reduce_op="mean")))
 

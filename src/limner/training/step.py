@@ -1,65 +1,71 @@
-"""The training step: the one place where the networks take turns."""
+"""The training step: the one place where the networks are updated in turn."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from limner.objective import Objective
-from limner.training.balance import hear, judge_names
 from limner.training.coarse_to_fine import begin_whole, held_parameters
-from limner.training.parts import make_pictures, parts_of
-from limner.training.state import Player, State, update_ema
+from limner.training.discriminator_weights import add_losses, discriminator_names
+from limner.training.parts import Part, Pictures, parts_of
+from limner.training.state import State, TrainedNetwork, update_ema
 
-Turns = Callable[[State, dict[str, Tensor], Objective], dict[str, Tensor]]
+Update = Callable[[State, dict[str, Tensor], Objective], dict[str, Tensor]]
 
 
-def gan_step(
-    state: State, batch: dict[str, Tensor], objective: Objective, *, turns: Turns | None = None
+def training_step(
+    state: State,
+    batch: dict[str, Tensor],
+    objective: Objective,
+    *,
+    update: Update | None = None,
 ) -> dict[str, Tensor]:
-    """Take a training step: seed its noise, let the networks take turns, count it.
+    """Take a training step: seed its noise, update the networks in turn, count it.
 
     Args:
-        state, batch, objective: as `take_turns` has them; `state.step` moves on by one.
-        turns: what does as `take_turns` does (`cuda_graph.CudaGraphStep`); itself if None.
+        state, batch, objective: as `update_in_turn` has them; `state.step` moves on by one.
+        update: what does as `update_in_turn` does (`cuda.CudaGraphStep`); itself if None.
 
     Returns:
-        Named scalars, as `take_turns` returns them.
+        Named scalars, as `update_in_turn` returns them.
     """
     # Each step's noise (dropout, codes, augmentation, instance noise) depends on seed, step and
     # rank alone, so that it is the same after a resume and whatever else drew random numbers.
     torch.manual_seed(_mixed(state.config.seed, state.step, state.fabric.global_rank))
-    scalars = (turns or take_turns)(state, batch, objective)
-    hear(state.balance, scalars, config=state.config)
+    scalars = (update or update_in_turn)(state, batch, objective)
+    add_losses(state.discriminator_weights, scalars, config=state.config)
     update_ema(state)
     state.step += 1
     return scalars
 
 
-def take_turns(state: State, batch: dict[str, Tensor], objective: Objective) -> dict[str, Tensor]:
-    """Update every discriminator, and the generator with its encoder, on one batch.
+def update_in_turn(
+    state: State, batch: dict[str, Tensor], objective: Objective
+) -> dict[str, Tensor]:
+    """Update every discriminator D, and the generator G with its encoder, on one batch.
 
-    First each discriminator learns to tell `target` from the generator's picture, then the
-    generator learns against the discriminators just updated (Isola et al. 2017, section 3.3, in
-    the order of pytorch-CycleGAN-and-pix2pix). With `training.update_order` "together" it learns
-    against the discriminators of before: all gradients are taken at the same point, and only then
-    is anything updated (the study's order); the first step's `g/gan` is that of the untrained
-    discriminators. Either half is done `training.discriminator_updates` and
-    `training.generator_updates` times, with noise drawn anew.
+        max_D  E[log D(x, y)] + E[log(1 - D(x, G(x, z)))]
+        min_G  E[log(1 - D(x, G(x, z)))] + lambda E[|y - G(x, z)|]
+
+    (Isola et al. 2017, equations 1 to 4; the objective has other losses, too.) First the
+    discriminators learn to tell target y from the generator's picture of source x, then the
+    generator learns against the discriminators just updated, in the order of
+    pytorch-CycleGAN-and-pix2pix. With `training.update_order` "together" both gradients are taken
+    before either update (the study's order, and pix2pixHD's). Either update is repeated as
+    `training.discriminator_updates` and `training.generator_updates` say, with noise drawn anew.
 
     The batch is worked through in `training.accumulate` parts whose gradients add up to those of
-    the whole batch. With one part the last picture made for the discriminators serves the generator
-    too, unless `training.fresh_fake` asks for another with other dropout, at the cost of one more
-    forward pass (and one more update of batch norm's running statistics); with several it is always
-    made again, since keeping every part's graph would cost the memory that accumulation saves.
+    the whole batch. With one part the last picture made for the discriminators serves the
+    generator too, unless `training.fresh_fake` asks for another; with several it is made again,
+    since keeping every part's graph would cost the memory that accumulation saves.
 
     Args:
-        state: networks and optimisers; changed in place.
+        state: networks and optimizers; changed in place.
         batch: `source` and `target`, N x C x H x W in [-1, 1], N = batch_size x accumulate; or a
             label map as `source`, N x H x W, with its `instance` map where the settings want one.
         objective: the losses and their weights.
@@ -69,78 +75,126 @@ def take_turns(state: State, batch: dict[str, Tensor], objective: Objective) -> 
         `g/total`, `d/real`, `d/fake`, `d/accuracy`, `d/total` and so on; `d0/...`, `d1/...` with
         several discriminators.
     """
-    fabric, training, judges = state.fabric, state.config.training, state.discriminators
+    training = state.config.training
     parts = parts_of(batch, training.accumulate, state.config.expansion)
-    scalars: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=fabric.device))
-
-    def made(part):
-        encoder = state.encoder
-        network = None if encoder is None else encoder.network
-        return make_pictures(state.generator.network, network, part, style=state.style)
-
-    kept = None
-    together = training.update_order == "together"
-    names = judge_names(len(judges))
-    share = 1 / (len(parts) * training.discriminator_updates)
-    for update in range(training.discriminator_updates if judges else 0):
-        for judge in judges:
-            judge.optimizer.zero_grad()
-        last_update = update == training.discriminator_updates - 1
-        serves = len(parts) == 1 and last_update and not training.fresh_fake
-        for number, part in enumerate(parts):
-            with torch.set_grad_enabled(serves):
-                fake, style = made(part)
-            kept = (fake, style) if serves else None
-            for index, judge in enumerate(judges):
-                with _gradients_shared(state, judge, last=number == len(parts) - 1):
-                    loss, terms = objective.discriminator(
-                        judge.network,
-                        part.source,
-                        part.target,
-                        fake.detach(),
-                        conditional=judge.conditional,
-                        step=state.step,
-                    )
-                    fabric.backward(loss * (1 / len(parts)))
-                _add(scalars, names[index], terms, share)
-        for judge in () if together else judges:
-            judge.optimizer.step()
-
-    for judge in judges:
-        judge.network.requires_grad_(False)
+    scalars = defaultdict(lambda: torch.zeros((), device=state.fabric.device))
+    reuse = len(parts) == 1 and not training.fresh_fake
+    pictures = None
+    for left in reversed(range(training.discriminator_updates if state.discriminators else 0)):
+        terms, pictures = discriminator_gradients(state, parts, objective, keep=reuse and not left)
+        _add(scalars, terms, 1 / (len(parts) * training.discriminator_updates))
+        if training.update_order == "discriminator-first":
+            optimizer_steps(state.discriminators)
     begin_whole(state)
-    share = 1 / (len(parts) * training.generator_updates)
-    for _ in range(training.generator_updates):
-        for learner in state.learners:
-            learner.optimizer.zero_grad()
-        for number, part in enumerate(parts):
-            with contextlib.ExitStack() as stack:
-                for learner in state.learners:
-                    last = number == len(parts) - 1
-                    stack.enter_context(_gradients_shared(state, learner, last=last))
-                for judge in judges:  # theirs get no gradients here, so there are none to share
-                    stack.enter_context(_gradients_shared(state, judge, last=False))
-                fake, style = kept or made(part)
-                kept = None
-                loss, terms = objective.generator(
-                    [(judge.network, judge.conditional) for judge in judges],
-                    part.source,
-                    part.target,
-                    fake,
-                    weights=state.balance.weights,
-                    style=style,
-                )
-                fabric.backward(loss * (1 / len(parts)))
-            _add(scalars, "g", terms, share)
-        for parameter in held_parameters(state):
-            parameter.grad = None
-        for learner in state.learners:
-            learner.optimizer.step()
-    for judge in judges:
-        judge.network.requires_grad_(True)
-        if together:
-            judge.optimizer.step()
+    with frozen(state.discriminators):
+        for _ in range(training.generator_updates):
+            terms = generator_gradients(state, parts, objective, pictures)
+            _add(scalars, terms, 1 / (len(parts) * training.generator_updates))
+            optimizer_steps(state.learners)
+            pictures = None
+    if training.update_order == "together":
+        optimizer_steps(state.discriminators)
     return dict(scalars)
+
+
+def discriminator_gradients(
+    state: State, parts: Sequence[Part], objective: Objective, *, keep: bool
+) -> tuple[dict[str, Tensor], Pictures | None]:
+    """Take the discriminators' gradients over all parts; the generator gets none.
+
+    Returns:
+        The terms of their losses, summed over the parts; and the last part's pictures with their
+        graph if they are to be kept for the generator, else None.
+    """
+    sums: dict[str, Tensor] = {}
+    names = discriminator_names(len(state.discriminators))
+    pictures = None
+    for part in accumulated(state, state.discriminators, parts):
+        with torch.set_grad_enabled(keep):
+            pictures = state.make_pictures(part)
+        for name, discriminator in zip(names, state.discriminators, strict=True):
+            loss, terms = objective.discriminator(
+                discriminator.network,
+                part.source,
+                part.target,
+                pictures.fake.detach(),
+                conditional=discriminator.conditional,
+                step=state.step,
+            )
+            state.fabric.backward(loss * (1 / len(parts)))
+            _sum(sums, name, terms)
+    return sums, pictures if keep else None
+
+
+def generator_gradients(
+    state: State, parts: Sequence[Part], objective: Objective, pictures: Pictures | None
+) -> dict[str, Tensor]:
+    """Take the gradients of the generator, and of its encoder, over all parts.
+
+    Args:
+        state, parts, objective: as in a step; the discriminators' parameters are frozen.
+        pictures: the only part's, with their graph, where they are made already.
+
+    Returns:
+        The terms of its loss, summed over the parts.
+    """
+    sums: dict[str, Tensor] = {}
+    discriminators = [(d.network, d.conditional) for d in state.discriminators]
+    for part in accumulated(state, state.learners, parts, silent=state.discriminators):
+        made = pictures or state.make_pictures(part)
+        loss, terms = objective.generator(
+            discriminators,
+            part.source,
+            part.target,
+            made.fake,
+            weights=state.discriminator_weights.weights,
+            style=made.style,
+        )
+        state.fabric.backward(loss * (1 / len(parts)))
+        _sum(sums, "g", terms)
+    for parameter in held_parameters(state):
+        parameter.grad = None
+    return sums
+
+
+def accumulated(
+    state: State,
+    learning: Sequence[TrainedNetwork],
+    parts: Sequence[Part],
+    *,
+    silent: Sequence[TrainedNetwork] = (),
+) -> Iterator[Part]:
+    """Yield the parts of a batch, over which the gradients of the networks `learning` add up.
+
+    They are zeroed first. Several processes average them once, in the last part's backward pass;
+    those of networks that are `silent` get no gradients, so nothing of theirs is exchanged.
+    """
+    for network in learning:
+        network.optimizer.zero_grad()
+    for number, part in enumerate(parts, start=1):
+        waiting = learning if number < len(parts) else ()
+        with contextlib.ExitStack() as stack:
+            for network in (*silent, *waiting) if state.fabric.world_size > 1 else ():
+                stack.enter_context(state.fabric.no_backward_sync(network.network))  # pyright: ignore[reportArgumentType]
+            yield part
+
+
+@contextlib.contextmanager
+def frozen(networks: Sequence[TrainedNetwork]) -> Iterator[None]:
+    """Let gradients pass through the networks without being taken for their parameters."""
+    for network in networks:
+        network.network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for network in networks:
+            network.network.requires_grad_(True)
+
+
+def optimizer_steps(networks: Sequence[TrainedNetwork]) -> None:
+    """Update the networks with the gradients that they have."""
+    for network in networks:
+        network.optimizer.step()
 
 
 def _mixed(seed: int, step: int, rank: int) -> int:
@@ -152,13 +206,12 @@ def _mixed(seed: int, step: int, rank: int) -> int:
     return value * 0x9E3779B97F4A7C15 % 2**63
 
 
-def _gradients_shared(state: State, player: Player, *, last: bool) -> AbstractContextManager[None]:
-    """Average gradients over processes in the last part only."""
-    if state.fabric.world_size == 1 or last:
-        return contextlib.nullcontext()
-    return state.fabric.no_backward_sync(player.network)  # pyright: ignore[reportArgumentType]
+def _sum(sums: dict[str, Tensor], name: str, terms: Mapping[str, Tensor]) -> None:
+    for term, value in terms.items():
+        key = f"{name}/{term}"
+        sums[key] = sums[key] + value.detach() if key in sums else value.detach()
 
 
-def _add(scalars: dict[str, Tensor], prefix: str, terms: dict[str, Tensor], share: float) -> None:
-    for name, value in terms.items():
-        scalars[f"{prefix}/{name}"] = scalars[f"{prefix}/{name}"] + value.detach() * share
+def _add(scalars: dict[str, Tensor], terms: Mapping[str, Tensor], share: float) -> None:
+    for key, value in terms.items():
+        scalars[key] = scalars[key] + value * share

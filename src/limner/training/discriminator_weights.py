@@ -1,4 +1,4 @@
-"""How much the generator listens to each discriminator, and what decides it next epoch.
+"""The weights of several discriminators in a training, and what decides them next epoch.
 
 `limner.schedules` has the rules; here they meet a training: epochs, processes, checkpoints.
 """
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Balance:
+class DiscriminatorWeights:
     """The present weights of the discriminators, and their losses over the epoch so far.
 
-    `weights` is nothing where all share equally. `losses` holds the sum of each discriminator's
+    `weights` is None where all share equally. `losses` holds the sum of each discriminator's
     loss over `steps` steps, as this process saw them; only the adaptive rule has them filled.
     """
 
@@ -40,26 +40,30 @@ class Balance:
         return list(self.weights) if self.weights is not None else [1 / count] * count
 
 
-def judge_names(count: int) -> list[str]:
+def discriminator_names(count: int) -> list[str]:
     """Return what the scalars of each discriminator begin with: `d`, or `d0`, `d1` and so on."""
     return ["d"] if count == 1 else [f"d{number}" for number in range(count)]
 
 
-def begin_balance(config: Config, device: torch.device) -> Balance:
-    """Return the balance of the first epoch."""
+def begin_weights(config: Config, device: torch.device) -> DiscriminatorWeights:
+    """Return the weights of the first epoch."""
     losses = torch.zeros(len(config.discriminators), device=device)
-    return Balance(_looked_up(config, epoch=1), losses)
+    return DiscriminatorWeights(_looked_up(config, epoch=1), losses)
 
 
-def hear(balance: Balance, scalars: Mapping[str, Tensor], *, config: Config) -> None:
+def add_losses(
+    weighting: DiscriminatorWeights, scalars: Mapping[str, Tensor], *, config: Config
+) -> None:
     """Take note of what each discriminator lost in a step, where the rule wants to know."""
     if config.objective.weighting == "adaptive":
-        totals = [scalars[f"{name}/total"] for name in judge_names(len(balance.losses))]
-        balance.losses = balance.losses + torch.stack(totals).to(balance.losses)
-        balance.steps += 1
+        totals = [scalars[f"{name}/total"] for name in discriminator_names(len(weighting.losses))]
+        weighting.losses = weighting.losses + torch.stack(totals).to(weighting.losses)
+        weighting.steps += 1
 
 
-def begin_epoch(balance: Balance, epoch: int, *, config: Config, fabric: Fabric) -> None:
+def begin_epoch(
+    weighting: DiscriminatorWeights, epoch: int, *, config: Config, fabric: Fabric
+) -> None:
     """Set the weights for `epoch`, counted from 1; call it before its first step.
 
     The adaptive rule is given each discriminator's mean loss over the epoch that ended, over all
@@ -70,49 +74,51 @@ def begin_epoch(balance: Balance, epoch: int, *, config: Config, fabric: Fabric)
         TrainingError: those losses are not finite.
     """
     if config.objective.weighting != "adaptive":
-        balance.weights = _looked_up(config, epoch=epoch)
-    elif balance.steps:
-        losses = balance.losses
+        weighting.weights = _looked_up(config, epoch=epoch)
+    elif weighting.steps:
+        losses = weighting.losses
         if fabric.world_size > 1:
             losses: Any = fabric.all_reduce(losses, reduce_op="mean")
-        means = [float(value) / balance.steps for value in losses]
+        means = [float(value) / weighting.steps for value in losses]
         if not all(map(math.isfinite, means)):
             raise TrainingError(
                 f"the discriminators' losses over epoch {epoch - 1} are {means}: training stopped, "
                 "and the last good checkpoint stands; lower training.lr or use "
                 "training.precision=32-true, then --resume with --allow for what you changed"
             )
-        balance.weights = _adapted(config, means)
-        balance.losses, balance.steps = torch.zeros_like(balance.losses), 0
+        weighting.weights = _adapted(config, means)
+        weighting.losses, weighting.steps = torch.zeros_like(weighting.losses), 0
 
 
-def to_be_saved(balance: Balance, fabric: Fabric) -> dict[str, Any]:
-    """Return the balance as plain values, each process's losses in a row of their own.
+def to_be_saved(weighting: DiscriminatorWeights, fabric: Fabric) -> dict[str, Any]:
+    """Return them as plain values, each process's losses in a row of their own.
 
     Every process takes part.
     """
-    rows: Any = balance.losses[None]
+    rows: Any = weighting.losses[None]
     if fabric.world_size > 1:
-        rows = fabric.all_gather(balance.losses)
+        rows = fabric.all_gather(weighting.losses)
     return {
-        "weights": None if balance.weights is None else list(balance.weights),
+        "weights": None if weighting.weights is None else list(weighting.weights),
         "losses": rows.cpu(),
-        "steps": balance.steps,
+        "steps": weighting.steps,
     }
 
 
-def restored(balance: Balance, saved: Mapping[str, Any] | None, fabric: Fabric) -> Balance:
-    """Return the balance that was saved; `balance` itself where a checkpoint has none.
+def restored(
+    weighting: DiscriminatorWeights, saved: Mapping[str, Any] | None, fabric: Fabric
+) -> DiscriminatorWeights:
+    """Return what was saved; `weighting` itself where a checkpoint has none.
 
     With another number of processes each takes the mean of the losses.
     """
     if saved is None:
-        return balance
+        return weighting
     rows = saved["losses"]
     same = len(rows) == fabric.world_size
     losses = rows[fabric.global_rank] if same else rows.mean(0)
     weights = None if saved["weights"] is None else tuple(saved["weights"])
-    return Balance(weights, losses.to(balance.losses), saved["steps"])
+    return DiscriminatorWeights(weights, losses.to(weighting.losses), saved["steps"])
 
 
 def _start(config: Config) -> Weights:

@@ -1,13 +1,16 @@
-"""The step recorded once as a CUDA graph and replayed: no Python and no launches between kernels.
+"""What is special to CUDA: kernels that repeat to the last digit, and the step as one graph.
+
+The step is recorded once and replayed: no Python and no launches between kernels.
 
 At batch 1 a GPU waits for Python most of the time: a step is some hundred kernels of microseconds.
-What is recorded is `take_turns` whole, both networks' passes and updates; noise, running average
-and what the balance hears stay outside, since they change from step to step.
+What is recorded is `update_in_turn` whole, both networks' passes and updates; noise, running
+average and the weighing of discriminators stay outside, since they change from step to step.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +22,7 @@ from limner.config import Config
 from limner.losses import GAN_LOSSES
 from limner.objective import Objective
 from limner.training.state import State
-from limner.training.step import take_turns
+from limner.training.step import update_in_turn
 
 WARM = 3
 """Steps as usual before one is recorded: libraries choose their kernels and workspaces in them."""
@@ -28,7 +31,7 @@ Call = Callable[[], dict[str, Tensor]]
 
 
 def why_not(config: Config, device: torch.device, *, processes: int) -> str | None:
-    """Return why a training's steps cannot be recorded, or nothing where they can."""
+    """Return why a training's steps cannot be recorded, or None where they can."""
     objective = config.objective
     if device.type != "cuda":
         return f"steps are recorded on CUDA alone, and this is {device.type}"
@@ -66,7 +69,7 @@ class CudaGraph:
 
 @dataclass
 class CudaGraphStep:
-    """`take_turns`, recorded as soon as nothing but the pictures' values changes.
+    """`update_in_turn`, recorded as soon as nothing but the pictures' values changes.
 
     Shapes, learning rates and the discriminators' weights are constants of a recording: where one
     changes, the steps are taken as usual and recorded anew after `WARM` of them; where one changes
@@ -83,7 +86,7 @@ class CudaGraphStep:
     def __call__(
         self, state: State, batch: dict[str, Tensor], objective: Objective
     ) -> dict[str, Tensor]:
-        """Do what `take_turns` does, which see."""
+        """Do what `update_in_turn` does, which see."""
         key = _constants(state, batch)
         if key != self.key:
             self.key, self.seen, self.replay = key, 0, None
@@ -91,11 +94,11 @@ class CudaGraphStep:
         if self.replay is None:
             self.seen += 1
             if self.seen <= WARM:
-                return self.graphs.warm(lambda: take_turns(state, batch, objective))
+                return self.graphs.warm(lambda: update_in_turn(state, batch, objective))
             self.inputs = {name: value.clone() for name, value in batch.items()}
             with _capturable(state):
                 self.replay, self.scalars = self.graphs.record(
-                    lambda: take_turns(state, self.inputs, objective)
+                    lambda: update_in_turn(state, self.inputs, objective)
                 )
         for name, value in batch.items():
             self.inputs[name].copy_(value, non_blocking=True)
@@ -110,9 +113,9 @@ def _capturable(state: State) -> Iterator[None]:
     Gradients are forgotten first, so that the recording's lie in memory of its own.
     """
     groups = []
-    for player in state.players.values():
-        player.optimizer.zero_grad()
-        groups += player.optimizer.param_groups
+    for network in state.networks.values():
+        network.optimizer.zero_grad()
+        groups += network.optimizer.param_groups
     try:
         for group in groups:
             group["capturable"] = True
@@ -125,6 +128,32 @@ def _capturable(state: State) -> Iterator[None]:
 def _constants(state: State, batch: dict[str, Tensor]) -> tuple[Any, ...]:
     shapes = tuple((name, tuple(value.shape), value.dtype) for name, value in batch.items())
     rates = tuple(
-        group["lr"] for player in state.players.values() for group in player.optimizer.param_groups
+        group["lr"]
+        for network in state.networks.values()
+        for group in network.optimizer.param_groups
     )
-    return shapes, rates, state.balance.weights
+    return shapes, rates, state.discriminator_weights.weights
+
+
+@contextlib.contextmanager
+def numerics(*, deterministic: bool) -> Iterator[None]:
+    """Choose kernels for what runs within, and restore afterwards what was chosen before.
+
+    With `deterministic` every operation that has a reproducible form takes it, and the others
+    raise RuntimeError, naming themselves. Without, cuDNN tries its kernels at the first call of
+    each shape and keeps the fastest, as pytorch-CycleGAN-and-pix2pix does. On the CPU both are the
+    same.
+    """
+    enabled = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    if deterministic:
+        # Read when cuBLAS is first used, which has to be after this.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = not deterministic
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        torch.backends.cudnn.benchmark = benchmark

@@ -1,0 +1,380 @@
+"""What the public functions do: they put the parts together.
+
+`training` knows nothing of evaluation: the sheets and figures of a training are made by the
+callables here, the same for Python, the command line and the cells of experiments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from limner import __version__
+from limner.config import Config, to_yaml
+from limner.data import PairedDataset
+from limner.errors import ConfigError, TrainingError
+from limner.evaluation.evaluate import check_metrics, measure_translations
+from limner.evaluation.measure import find_weights
+from limner.evaluation.metrics import FIGURES
+from limner.evaluation.segmentation.label_files import own_class_map, own_labels
+from limner.evaluation.segmentation.scoring import (
+    Segmentation,
+    check_alignment,
+    segmentation,
+    without_seg,
+)
+from limner.evaluation.sheet import sample_sheet
+from limner.files import read_events, replacing, sweep, write_text
+from limner.inference import Translator, shown_source
+from limner.networks import count_parameters
+from limner.networks.cpu import kept_memory
+from limner.objective import Objective, make_perceptual
+from limner.run import check_run, newest, writing
+from limner.training.checkpoint import load_checkpoint
+from limner.training.coarse_to_fine import check_start, start_from_run
+from limner.training.cuda import CudaGraphStep, numerics, why_not
+from limner.training.datasets import TrainingData, keep_resident, open_training_data
+from limner.training.events import Events, JsonLog, Progress, TensorBoardLog, forget_after
+from limner.training.held_out import held_out_losses
+from limner.training.loop import Loop
+from limner.training.state import State, build_state
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def train(
+    config: Config,
+    *,
+    out: Path,
+    resume: bool = False,
+    allow: tuple[str, ...] = (),
+    accelerator: str = "auto",
+    devices: int | None = None,
+    weights: Path | None = None,
+    cache_folder: Path | None = None,
+    progress: bool = False,
+    command: str = "",
+) -> State:
+    """Train a run to its end, or until a signal stops it.
+
+    Args:
+        config: settings with `data.root`; what is left open is derived and written down.
+        out: the run's folder; new, or an existing run with `resume`.
+        resume: go on from the newest checkpoint; start where there is none yet.
+        allow: dotted keys in which the settings may differ from the run's (and "data").
+        accelerator, devices: as Lightning Fabric takes them; under torchrun its processes count.
+        weights: file or folder of pretrained weights, for the perceptual loss and for metrics.
+        cache_folder: where decoded images are kept; None for the user's cache folder.
+        progress: show a progress bar on standard error.
+        command: what the user typed, for the log.
+
+    Returns:
+        The final state.
+
+    Raises:
+        LimnerError: anything the user can cure; `Interrupted` after SIGINT or SIGTERM.
+    """
+    fabric = build_fabric(config, accelerator, devices)
+    data = open_training_data(
+        config, rank=fabric.global_rank, world_size=fabric.world_size, cache_folder=cache_folder
+    )
+    config = data.config
+    objective = build_objective(config, fabric, weights)
+    validation = None
+    if config.validation.every is not None and data.validation is not None:
+        validation = open_validation(
+            config, data.validation, weights=weights, objective=objective, device=fabric.device
+        )
+    if newest(out) is None:
+        check_start(config)
+    checkpoint, changed = None, {}
+    if fabric.is_global_zero:
+        checkpoint, changed = check_run(out, config, resume=resume, allow=allow)
+    checkpoint = fabric.broadcast(checkpoint)
+    state = build_state(config, fabric)
+    state.data = data.fingerprint
+    state.frozen_until = round(config.training.fix_global * data.steps_per_epoch)
+    if checkpoint is None:
+        start_from_run(state)
+    else:
+        load_checkpoint(state, checkpoint)
+        if not data.same_pairs(state.data) and "data" not in allow:
+            raise ConfigError(
+                f"the training pairs are not those that {out} was trained on "
+                f"({state.data['pairs']} then, {data.fingerprint['pairs']} now, or other files): "
+                "give the same data, or repeat with --allow data"
+            )
+        state.data = data.fingerprint
+    # All is checked: from here on the run is written to, by this training alone.
+    with contextlib.ExitStack() as stack:
+        if fabric.is_global_zero:
+            stack.enter_context(writing(out, checkpoint=checkpoint))
+            sweep(out)
+            write_text(out / "config.yaml", to_yaml(config))
+            forget_after(out, state.step)
+        bar = Progress(total=data.total_steps, done=state.step) if progress else None
+        listeners: list[Any] = [] if bar is None else [bar]
+        if fabric.is_global_zero:
+            listeners += [JsonLog(out), TensorBoardLog(out, first_step=state.step)]
+        events = Events(listeners, silent=not fabric.is_global_zero)
+        stack.callback(events.close)
+        facts = _facts(state, data, command)
+        if checkpoint is None:
+            events.emit("start", **facts)
+        else:
+            _complete_log(events, state, out)
+            for note in _differences_of_machines(out, facts):
+                events.emit("note", text=note)
+            machine = {key: facts[key] for key in ("device", "processes", "threads")}
+            events.emit("resume", step=state.step, changed=changed, command=command, **machine)
+        loop = Loop(
+            state=state,
+            data=data,
+            out=out,
+            events=events,
+            objective=objective,
+            samples=Samples(out, data.samples),
+            validation=validation,
+            is_better=is_better,
+            bar=bar,
+        )
+        if config.training.cuda_graph:
+            reason = why_not(config, fabric.device, processes=fabric.world_size)
+            if reason is None:
+                loop.update = CudaGraphStep()
+            else:
+                events.emit("note", text=f"training.cuda_graph is left out: {reason}")
+        if config.training.resident and (reason := keep_resident(data, fabric.device)):
+            events.emit("note", text=f"training.resident is left out: {reason}")
+        try:
+            with kept_memory(), numerics(deterministic=config.training.deterministic):
+                loop.run()
+        except TrainingError as error:
+            events.emit("stopped", step=state.step, reason=str(error))
+            raise
+    return state
+
+
+def _complete_log(events: Events, state: State, out: Path) -> None:
+    """Enter a checkpoint that was written just before a kill, and so is missing in the log."""
+    known = (e for e in read_events(out) if e["event"] == "checkpoint")
+    if all(event.get("step") != state.step for event in known):
+        best = state.best is not None and state.best["step"] == state.step
+        events.emit("checkpoint", step=state.step, best=best)
+
+
+def _differences_of_machines(out: Path, facts: dict[str, Any]) -> list[str]:
+    """Say in which of processes and threads a resumed training differs from its last part.
+
+    Either changes the order of sums, so that the last digits of what follows differ.
+    """
+    before: dict[str, Any] = {}
+    for event in read_events(out):
+        if event["event"] in ("start", "resume"):
+            before |= event
+    return [
+        f"{key} were {before[key]} and are {facts[key]}: the training goes on, and not to the "
+        "same last digit"
+        for key in ("processes", "threads")
+        if key in before and before[key] != facts[key]
+    ]
+
+
+def build_fabric(config: Config, accelerator: str, devices: int | None) -> Fabric:
+    """Return a launched Fabric; torchrun's processes are found by the variables that it sets."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1:
+        devices = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    elif devices is not None and devices > 1:
+        raise ConfigError(
+            f"--devices {devices} needs as many processes: "
+            f"start with torchrun --nproc-per-node={devices} -m limner train ..."
+        )
+    # The step keeps batch statistics apart while it runs (each network sees several batches
+    # before its gradients are taken) and averages them whenever they are used.
+    strategy = DDPStrategy(broadcast_buffers=False) if world > 1 else "auto"
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=devices or 1,
+        num_nodes=max(1, world // (devices or 1)),
+        strategy=strategy,
+        precision=config.training.precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def build_objective(config: Config, fabric: Fabric, weights: Path | None) -> Objective:
+    """Return the objective, its perceptual loss on the device, in the precision of the networks."""
+    settings, perceptual = config.objective, None
+    if settings.vgg:
+        perceptual = make_perceptual(
+            network=settings.vgg_network,
+            taps=settings.vgg_taps,
+            tap_weights=settings.vgg_weights,
+            inputs=settings.vgg_input,
+            weights=weights,
+            device=fabric.device,
+            dtype=torch.float64 if config.training.precision == "64-true" else torch.float32,
+            context=fabric.autocast,
+        )
+    return Objective(**settings.terms, perceptual=perceptual)
+
+
+def _facts(state: State, data: TrainingData, command: str) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "torch": torch.__version__,
+        "command": command,
+        "device": _device_name(state.fabric.device),
+        "processes": state.fabric.world_size,
+        "threads": torch.get_num_threads(),
+        "data": state.config.data.root,
+        "pairs": data.fingerprint["pairs"],
+        "notes": data.notes,
+        "parameters": {
+            "generator": count_parameters(state.generator.plain),
+            **({"encoder": count_parameters(state.encoder.plain)} if state.encoder else {}),
+            "discriminators": [count_parameters(d.plain) for d in state.discriminators],
+        },
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
+SHEET_ROWS = 8
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Writes RUN/samples/STEP.jpg: source, output and target of the same few pairs each time."""
+
+    run: Path
+    dataset: PairedDataset
+
+    def __call__(self, state: State) -> Path:
+        """Write the sheet of the present step and return its path."""
+        translator = _translator(state)
+        rows, names = [], []
+        for index in _spread(len(self.dataset), SHEET_ROWS):
+            pair = self.dataset[index]
+            picture = translator.translate_sample(pair)
+            rows.append([shown_source(state.config, pair["source"]), picture, pair["target"]])
+            names.append(pair["name"])
+        sheet = sample_sheet(rows, titles=["source", "output", "target"], names=names)
+        path = self.run / "samples" / f"{state.step:08d}.jpg"
+        with replacing(path) as temporary:
+            sheet.convert("RGB").save(temporary, format="JPEG", quality=90)
+        return path
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Measures the generator on held-out pairs with the functions of `limner evaluate`.
+
+    Making one finds the metrics' weights, so that it fails before training starts.
+
+    Raises:
+        ConfigError: a metric is unknown. WeightsError: weights are missing.
+    """
+
+    dataset: PairedDataset
+    metrics: tuple[str, ...]
+    images: int
+    weights: Path | None
+    objective: Objective
+    segmentation: Segmentation | None = None
+
+    def __post_init__(self) -> None:
+        find_weights(without_seg(self.metrics, self.segmentation), weights=self.weights)
+
+    def __call__(self, state: State) -> dict[str, float]:
+        """Return the value of each metric, and of each term of the losses as `val/g/l1`."""
+        translator = _translator(state)
+        scores = measure_translations(
+            translator,
+            self.dataset,
+            metrics=self.metrics,
+            images=self.images,
+            weights=self.weights,
+            device=state.fabric.device,
+            segmentation=self.segmentation,
+        )
+        losses = held_out_losses(state, self.objective, self.dataset, images=self.images)
+        return {**scores.values, **losses}
+
+
+def _translator(state: State) -> Translator:
+    encoder = None if state.encoder is None else state.encoder.plain
+    return Translator(state.picture_network, state.config, encoder=encoder)
+
+
+def open_validation(
+    config: Config,
+    dataset: PairedDataset,
+    *,
+    weights: Path | None,
+    objective: Objective,
+    device: torch.device | str,
+) -> Validation:
+    """Return the validation of a training, after a look at whether it will be able to measure.
+
+    Raises:
+        ConfigError: a metric cannot measure such pictures, or so few of them; or as
+            `segmentation_of`. WeightsError: weights are missing.
+    """
+    settings = config.validation
+    task = segmentation_of(config, device=device)
+    count = min(len(dataset), settings.images)
+    check_metrics(config, settings.metrics, segmentation=task, images=count)
+    return Validation(dataset, settings.metrics, settings.images, weights, objective, task)
+
+
+def segmentation_of(config: Config, *, device: torch.device | str) -> Segmentation | None:
+    """Return what the metric seg needs during training; None where it is not asked for.
+
+    Raises:
+        ConfigError: the segmenter is not named, or the data set tells no label maps or classes.
+    """
+    settings = config.validation
+    if not settings.seg:
+        return None
+    if settings.segmenter is None:
+        raise ConfigError(
+            "seg among validation.metrics needs a segmenter: set validation.segmenter"
+        )
+    check_alignment(config.data.mode)
+    data = Path(config.data.root)
+    labels = own_labels(config, data, settings.split)
+    return segmentation(
+        segmenter=settings.segmenter,
+        labels=labels,
+        class_map=settings.class_map or own_class_map(config, data, settings.split),
+        size=settings.segmentation_size,
+        device=device,
+    )
+
+
+def is_better(metric: str, new: float, old: float | None) -> bool:
+    """Whether `new` beats `old` in the sense of the metric; anything beats None."""
+    if old is None:
+        return True
+    return new > old if FIGURES[metric].better == "higher" else new < old
+
+
+def _spread(length: int, count: int) -> list[int]:
+    """Return up to `count` indices spread evenly over a data set."""
+    positions: Tensor = torch.linspace(0, length - 1, min(length, count))
+    return [int(position) for position in positions.round()]
