@@ -10,12 +10,12 @@ import tifffile
 import torch
 from tiny import small
 
+from limner.api import train
 from limner.config import replace
 from limner.data import decode
 from limner.evaluation.evaluate import evaluate
 from limner.inference import Translator, result_suffix, translate_file
 from limner.networks import UNet
-from limner.training import train
 from limner.training.parts import Part, make_pictures
 
 LOW, HIGH = -1024.0, 3071.0
