@@ -184,14 +184,13 @@ class ClusterWorkers:
                 "--cluster needs dask.distributed: pip install 'limner[cluster]', here and where "
                 "the workers are"
             ) from None
-        if address.endswith(".json") and not Path(address).is_file():
+        file = address.endswith(".json")
+        if file and not Path(address).is_file():
             raise ConfigError(
                 f"--cluster {address}: there is no such file: name the one that "
                 "`dask scheduler --scheduler-file` wrote"
             )
-        place: dict[str, Any] = (
-            {"scheduler_file": address} if address.endswith(".json") else {"address": address}
-        )
+        place: dict[str, Any] = {"scheduler_file" if file else "address": address}
         try:
             # Its methods return plain values here; their types allow for the asynchronous client.
             self._client: Any = distributed.Client(**place, timeout=ANSWER, set_as_default=False)
