@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from PIL import Image
 from tiny import small
 
 from limner.api import train
@@ -115,3 +116,25 @@ def test_no_gradient_comes_from_pixels_that_do_not_count() -> None:
         assert torch.equal(pictures[mask == 0], other[mask == 0])
     assert gradients[0]
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_masks_of_8_bit_pictures_reach_the_figures(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for number in range(2):
+            rng = np.random.default_rng(number)
+            pixels = rng.integers(0, 256, (32, 32), dtype=np.uint8)
+            mask = np.zeros((32, 32), dtype=np.uint8)
+            mask[:8] = 1
+            for side, content in (("source", pixels), ("target", 255 - pixels), ("mask", mask)):
+                path = tmp_path / "data" / split / side / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(content).save(path)
+    config = small("data.channels=1", "data.mode=none", "discriminators=[]", "training.epochs=1")
+    train(replace(config, {"data.root": str(tmp_path / "data")}), out=tmp_path / "run")
+    results = evaluate(tmp_path / "run", tmp_path / "data", metrics=["mae", "l1"])
+    assert results.scores.details["mae"]["inside_mask"] is True
+    # Outside the mask pictures are the target's own: l1, over all pixels, has a quarter's errors.
+    for inside, whole in zip(
+        results.scores.per_image["mae"], results.scores.per_image["l1"], strict=True
+    ):
+        assert whole * 255 == pytest.approx(inside / 4, rel=0.02)

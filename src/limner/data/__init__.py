@@ -45,7 +45,7 @@ from limner.data.opening import (
     scan,
     validate,
 )
-from limner.data.pairs import Pair, images_in, left_out, natural
+from limner.data.pairs import Pair, files_of, images_in, left_out, natural
 from limner.data.pixels import (
     INTERPOLATIONS,
     MODES,
@@ -98,6 +98,7 @@ __all__ = [
     "derive_ranges",
     "draw",
     "expand",
+    "files_of",
     "find_pairs",
     "header",
     "images_in",

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from limner.data.dataset_cache import DatasetCache, file_bytes, file_name
-from limner.data.decode import Header, decode
+from limner.data.decode import Header, decode, decode_ids
 from limner.data.labelmaps import LabelMaps, packed, read_label_pair, unpacked
 from limner.data.pairs import Half, Pair, odd_width
 from limner.data.pixels import (
@@ -116,7 +116,9 @@ class PairedDataset(Dataset):
                 self._fields.append(_INSTANCE_PLANES)
         self.spans = spans
         self._measured = any(span is not None for span in spans)
-        self.masked = any(span is not None and span.nodata is not None for span in spans)
+        self.masked = any(pair.mask is not None for pair in self.pairs) or any(
+            span is not None and span.nodata is not None for span in spans
+        )
         if self.masked:
             self._fields.append(1)
         self._resized = resized_to(self.mode, size=size, load_size=load_size, augment=augment)
@@ -146,7 +148,7 @@ class PairedDataset(Dataset):
             "index": index,
         }
         if self.masked:
-            sample["mask"] = others.pop()
+            sample["mask"] = others.pop().to(torch.float32)
         if others:
             sample["instance"] = unpacked(others[0])
         return sample
@@ -199,6 +201,8 @@ class PairedDataset(Dataset):
         files = [pair.source] if pair.source_half else [pair.source, pair.target]
         if self.labels is not None and self.labels.instances and pair.instance is not None:
             files.append(pair.instance)
+        if pair.mask is not None:
+            files.append(pair.mask)
         return files
 
     def _settings(self, source_half: Half | None) -> tuple[object, ...]:
@@ -206,6 +210,8 @@ class PairedDataset(Dataset):
         plain = source_half, self.channels, self.convert, self._resized, self.interpolation
         if self._measured:
             plain = (*plain, self.spans)
+        if self.masked:
+            plain = (*plain, "mask")
         return plain if self.labels is None else (*plain, self.labels)
 
     def _decoded(self, pair: Pair) -> Tensor:
@@ -224,7 +230,7 @@ class PairedDataset(Dataset):
             planes = [resize(part, self._resized, interpolation="nearest") for part in planes]
         target, valid = self._side(1, target, pair.target)
         source, *rest = (part.to(target.dtype) for part in planes)
-        return torch.cat([source, target, *rest, *self._mask([valid], target)])
+        return torch.cat([source, target, *rest, *self._mask(pair, [valid], target)])
 
     def _pictures(self, pair: Pair) -> Tensor:
         images = [
@@ -243,7 +249,7 @@ class PairedDataset(Dataset):
         _alike(pair, source, target)
         if source.dtype != target.dtype:
             source, target = to_uint16(source), to_uint16(target)
-        return torch.cat([source, target, *self._mask([valid for _, valid in sides], target)])
+        return torch.cat([source, target, *self._mask(pair, [valid for _, valid in sides], target)])
 
     def _side(self, side: int, image: Tensor, path: Path) -> tuple[Tensor, Tensor | None]:
         """Return an image in its range and size, and which of its pixels count."""
@@ -259,14 +265,24 @@ class PairedDataset(Dataset):
             scaled, valid = resized(scaled, valid, self._resized, interpolation=interpolation)
         return scaled, valid
 
-    def _mask(self, valid: Sequence[Tensor | None], like: Tensor) -> list[Tensor]:
+    def _mask(self, pair: Pair, valid: Sequence[Tensor | None], like: Tensor) -> list[Tensor]:
         """Return the plane that tells which pixels count, where there is one."""
         if not self.masked:
             return []
-        plane = torch.ones_like(like[:1])
+        plane = torch.ones((1, *like.shape[-2:]), dtype=torch.bool)
+        if pair.mask is not None:
+            mask = read_mask(pair.mask).to(torch.uint8)
+            if self._resized is not None:
+                mask = resize(mask, self._resized, interpolation="nearest")
+            if mask.shape != plane.shape:
+                raise DataError(
+                    f"{pair.mask} is {mask.shape[-1]}x{mask.shape[-2]} and its pair "
+                    f"{plane.shape[-1]}x{plane.shape[-2]}: a mask must have the pair's size"
+                )
+            plane &= mask.bool()
         for counts in valid:
-            plane = plane if counts is None else plane * counts
-        return [plane]
+            plane = plane if counts is None else plane & counts
+        return [plane.to(like.dtype)]
 
 
 def _alike(pair: Pair, source: Tensor, target: Tensor) -> None:
@@ -276,6 +292,13 @@ def _alike(pair: Pair, source: Tensor, target: Tensor) -> None:
             f"{pair.source} is {sizes[0]} and its target {pair.target} is {sizes[1]}: the two "
             "images of a pair must have one size, so resize one of them"
         )
+
+
+def read_mask(path: Path) -> Tensor:
+    """Return which pixels count, 1 x H x W booleans: those not 0 in the mask's first channels."""
+    image = decode_ids(path)
+    colours = image[: 3 if len(image) > 2 else 1]
+    return (colours.to(torch.float32) != 0).any(dim=0, keepdim=True)
 
 
 def read_target(pair: Pair) -> Tensor:

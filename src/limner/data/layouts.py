@@ -17,16 +17,17 @@ from limner.files import listed
 
 SPLITS = ("train", "val", "test")
 
-# The two folders of a split, source first; then, where there may be one, that of instance maps.
+# The two folders of a split, source first; then, where there may be some, those of instance maps
+# and of masks.
 FOLDERS = (
-    ("{split}/source", "{split}/target", "{split}/instance"),
-    ("{split}/A", "{split}/B", None),
-    ("{split}A", "{split}B", None),
-    ("{split}_A", "{split}_B", "{split}_inst"),
-    ("{split}/label", "{split}/photo", "{split}/instance"),
-    ("source/{split}", "target/{split}", "instance/{split}"),
-    ("A/{split}", "B/{split}", None),
-    ("label/{split}", "photo/{split}", "instance/{split}"),
+    ("{split}/source", "{split}/target", "{split}/instance", "{split}/mask"),
+    ("{split}/A", "{split}/B", None, "{split}/mask"),
+    ("{split}A", "{split}B", None, None),
+    ("{split}_A", "{split}_B", "{split}_inst", "{split}_mask"),
+    ("{split}/label", "{split}/photo", "{split}/instance", "{split}/mask"),
+    ("source/{split}", "target/{split}", "instance/{split}", "mask/{split}"),
+    ("A/{split}", "B/{split}", None, "mask/{split}"),
+    ("label/{split}", "photo/{split}", "instance/{split}", "mask/{split}"),
 )
 # Folders of instance maps beside those of label maps, by the latter's name.
 _BESIDE = (("label", "instance"), ("label", "inst"), ("source", "instance"))
@@ -143,17 +144,20 @@ def _two_folders(first: Path, second: Path, pairs: Callable[[], list[Pair]]) -> 
         yield Split(pairs, missing=lacking[0] if lacking else None)
 
 
-def _finder_of_folders(first: str, second: str, third: str | None) -> Callable[[Path], Splits]:
+def _finder_of_folders(
+    first: str, second: str, third: str | None, fourth: str | None
+) -> Callable[[Path], Splits]:
     def find(root: Path) -> Splits:
-        def folders(split: str) -> tuple[Path, Path, Path | None]:
-            sources, targets = (root / name.format(split=split) for name in (first, second))
-            return sources, targets, None if third is None else root / third.format(split=split)
-
-        return {
-            name: split
-            for name in SPLITS
-            for split in _two_folders(*folders(name)[:2], lambda name=name: matched(*folders(name)))
-        }
+        found: Splits = {}
+        for name in SPLITS:
+            sources, targets = (root / form.format(split=name) for form in (first, second))
+            instances, masks = (
+                None if form is None else root / form.format(split=name) for form in (third, fourth)
+            )
+            read = functools.partial(matched, sources, targets, instances, masks)
+            for split in _two_folders(sources, targets, read):
+                found[name] = split
+        return found
 
     return find
 
@@ -231,9 +235,9 @@ LAYOUTS = (
     *(
         Layout(
             f"folders {first.format(split='train')} + {second.format(split='train')}",
-            _finder_of_folders(first, second, third),
+            _finder_of_folders(first, second, third, fourth),
         )
-        for first, second, third in FOLDERS
+        for first, second, third, fourth in FOLDERS
     ),
     Layout("folders train_label + train_img (+ train_inst)", _find_label_folders),
     Layout("the Cityscapes tree leftImg8bit/train + gtFine/train", _find_cityscapes),

@@ -1,4 +1,4 @@
-"""A CSV file that lists pairs: `source,target[,instance][,side],split`."""
+"""A CSV file that lists pairs: `source,target[,instance][,mask][,side],split`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from limner.files import listed, read_text
 
 FILE = "manifest.csv"
 _REQUIRED = ("source", "target", "split")
-_COLUMNS = (*_REQUIRED, "instance", "side")
+_FILES = ("source", "target", "instance", "mask")
+_COLUMNS = (*_REQUIRED, "instance", "mask", "side")
 _SIDES: dict[str, Half] = {"left": "left", "right": "right"}
 
 
@@ -61,7 +62,7 @@ def read_manifest(path: Path) -> dict[str, list[Pair]]:
         for column in _REQUIRED:
             if not cells[column]:
                 raise DataError(f"{path}, line {number}, has no {column}: fill it in")
-        files = {key: _file(path.parent, cells[key]) for key in ("source", "target", "instance")}
+        files = {key: _file(path.parent, cells[key]) for key in _FILES}
         lost += [cells[key] for key, file in files.items() if cells[key] and not file.is_file()]
         pair = Pair(
             name=files["source"].stem,
@@ -69,6 +70,7 @@ def read_manifest(path: Path) -> dict[str, list[Pair]]:
             target=files["target"],
             source_half=_half(cells, f"{path}, line {number},"),
             instance=files["instance"] if cells["instance"] else None,
+            mask=files["mask"] if cells["mask"] else None,
             declared=True,
         )
         splits.setdefault(cells["split"], []).append((cells["source"], pair))

@@ -276,6 +276,7 @@ def validate(
         for pair, (source, target) in both
         if _size(source) != _size(target)
     )
+    _check_masks(both)
     if mode == "crop":
         _raise_first(
             f"{pair.source} is {_size(source)}, smaller than the crop of {size[1]}x{size[0]}: "
@@ -292,6 +293,24 @@ def validate(
             for pair, (source, _) in both
             if _size(source) != _size(expected)
         )
+
+
+def _check_masks(both: Sequence[tuple[Pair, tuple[Header, Header]]]) -> None:
+    if all(pair.mask is None for pair, _ in both):
+        return
+    _raise_first(
+        f"{pair.source} has no mask, and other pairs have one: give every pair one, or none"
+        for pair, _ in both
+        if pair.mask is None
+    )
+    with ThreadPoolExecutor(4) as pool:
+        masks = list(pool.map(probe, (pair.mask or pair.source for pair, _ in both)))
+    _raise_first(
+        f"{pair.mask} is {_size(mask)} and its pair {pair.source} is {_size(source)}: a mask must "
+        "have the pair's size, so make it anew"
+        for (pair, (source, _)), mask in zip(both, masks, strict=True)
+        if _size(mask) != _size(source)
+    )
 
 
 def _channels_cure(

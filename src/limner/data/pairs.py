@@ -30,7 +30,8 @@ class Pair:
 
     `name` is unique in its split. Where both images stand side by side in one file, `source` and
     `target` are that file and `source_half` says which half is the source; else it is None.
-    `instance` is the map of instances, where the layout has one: label maps may use it. A pair is
+    `instance` is the map of instances, where the layout has one: label maps may use it. `mask` is
+    an image that is 0 where pixels do not count, where there is one. A pair is
     `declared` where a manifest says so, rather than the form of a folder.
     """
 
@@ -39,6 +40,7 @@ class Pair:
     target: Path
     source_half: Half | None = None
     instance: Path | None = None
+    mask: Path | None = None
     declared: bool = False
 
     @property
@@ -81,9 +83,15 @@ def _is_image(path: Path) -> bool:
     return not path.is_dir()
 
 
+def files_of(pair: Pair) -> list[Path]:
+    """Return the files that a pair is made of, each once."""
+    files = (pair.source, pair.target, pair.instance, pair.mask)
+    return list(dict.fromkeys(path for path in files if path is not None))
+
+
 def left_out(pairs: Sequence[Pair]) -> str | None:
     """Return a sentence on files that lie among those of `pairs` and are no part of them."""
-    used = {path for pair in pairs for path in (pair.source, pair.target, pair.instance) if path}
+    used = {path for pair in pairs for path in files_of(pair)}
     others = sorted(
         path
         for folder in {path.parent for path in used}
@@ -137,24 +145,29 @@ def side_by_side(folder: Path) -> list[Pair]:
     ]
 
 
-def matched(sources: Path, targets: Path, instances: Path | None = None) -> list[Pair]:
+def matched(
+    sources: Path, targets: Path, instances: Path | None = None, masks: Path | None = None
+) -> list[Pair]:
     """Match the images of two folders and their subfolders by name: see `stem`.
 
-    `instances` may be a third folder, of the sources' instance maps; it is used where it exists.
+    `instances` may be a third folder, of the sources' instance maps, `masks` a fourth, of the
+    pairs' masks; they are used where they exist.
 
     Raises:
         DataError: files have no partner; they are listed, with the cause where it shows.
     """
     first, second = by_stem(sources, below=True), by_stem(targets, below=True)
-    third = None
-    if instances is not None and instances.is_dir():
-        third = by_stem(instances, below=True)
+    third, fourth = (
+        by_stem(folder, below=True) if folder is not None and folder.is_dir() else None
+        for folder in (instances, masks)
+    )
     lone = [
         (names, folder, other)
         for names, folder, other in (
             ([name for name in first if name not in second], sources, targets),
             ([name for name in second if name not in first], targets, sources),
             ([name for name in first if third and name not in third], sources, instances),
+            ([name for name in first if fourth and name not in fourth], sources, masks),
         )
         if names
     ]
@@ -168,7 +181,13 @@ def matched(sources: Path, targets: Path, instances: Path | None = None) -> list
             + _by_case(lone[0][0], second if lone[0][1] == sources else first)
         )
     return [
-        Pair(name=name, source=path, target=second[name], instance=third[name] if third else None)
+        Pair(
+            name=name,
+            source=path,
+            target=second[name],
+            instance=third[name] if third else None,
+            mask=fourth[name] if fourth else None,
+        )
         for name, path in first.items()
     ]
 

@@ -131,7 +131,7 @@ def evaluate(
         with files.replacing_folder(folder) as fresh:
             errors = _translate(translator, pairs, fresh, progress)
             scores = Scores({}, {}, {})
-            own = own_units.in_own_unit(translator.config, metrics)
+            own = own_units.in_own_unit(translator.config, pairs, metrics)
             if rest := [name for name in metrics if name not in own]:
                 scores = compare_folders(
                     fresh / "target",
@@ -203,7 +203,7 @@ def _translate(
     translator: Translator, pairs: PairedDataset, folder: Path, progress: Progress | None
 ) -> own_units.Errors:
     """Write source, target and output of every pair, and the sheet; return errors in own units."""
-    span, errors = own_units.span_of(translator.config), {}
+    span, errors = own_units.span_of(translator.config, pairs), {}
     shown = {round(row * (len(pairs) - 1) / max(1, SHEET_ROWS - 1)) for row in range(SHEET_ROWS)}
     rows, names = [], picture_names(pairs)
     for index in range(len(pairs)):
@@ -276,8 +276,8 @@ def measure_translations(
     count = min(len(pairs), images or len(pairs))
     called = picture_names(pairs)
     # The order in which a folder of these pictures is read: KID's subsets depend on it.
-    own = own_units.in_own_unit(translator.config, metrics)
-    span, errors = own_units.span_of(translator.config), {}
+    own = own_units.in_own_unit(translator.config, pairs, metrics)
+    span, errors = own_units.span_of(translator.config, pairs), {}
     rest = [name for name in without_seg(metrics, segmentation) if name not in own]
     paired = any(name in PAIRED for name in chosen(rest)) if rest else True
     suffix = "" if paired else picture_suffix(translator.config.data.channels[1])

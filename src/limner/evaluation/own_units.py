@@ -20,17 +20,17 @@ Errors = dict[str, dict[str, float]]
 """By the name of a pair, its figure for each of `NAMES`."""
 
 
-def span_of(config: Config) -> Span | None:
-    """Return the range that a run's errors are told in; None where 8-bit levels are its unit."""
+def span_of(config: Config, pairs: PairedDataset) -> Span | None:
+    """Return the range that a run's errors are told in; None where 8-bit pictures tell them."""
     stated = config.data.spans[1]
     if stated is None and config.data.type.target == "uint16":
         return Span(0, 65535)
-    return stated
+    return Span(0, 255) if stated is None and pairs.masked else stated
 
 
-def in_own_unit(config: Config, metrics: Sequence[str]) -> list[str]:
+def in_own_unit(config: Config, pairs: PairedDataset, metrics: Sequence[str]) -> list[str]:
     """Return those of some metrics that are to be measured here for a run."""
-    return [name for name in metrics if name in NAMES and span_of(config) is not None]
+    return [name for name in metrics if name in NAMES and span_of(config, pairs) is not None]
 
 
 def errors_of(span: Span, picture: torch.Tensor, sample: Sample) -> dict[str, float]:

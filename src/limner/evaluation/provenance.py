@@ -14,7 +14,7 @@ import torch
 
 from limner import files
 from limner.data import PairedDataset
-from limner.data.pairs import Pair
+from limner.data.pairs import Pair, files_of
 from limner.errors import DataError, FileError
 from limner.evaluation.measure import find_weights, versions
 from limner.evaluation.metrics import METRICS, SEG, Scores
@@ -205,7 +205,7 @@ def pairs_digest(pairs: Iterable[Pair]) -> str:
     """Return one SHA-256 of the names and file contents of pairs, in order, wherever they lie."""
     digest = hashlib.sha256()
     for pair in pairs:
-        paths = [path for path in (pair.source, pair.target, pair.instance) if path is not None]
+        paths = files_of(pair)
         contents = [pretrained.sha256(path) for path in dict.fromkeys(paths)]
         digest.update(json.dumps([pair.name, pair.source_half, *contents]).encode())
     return digest.hexdigest()

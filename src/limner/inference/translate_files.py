@@ -227,7 +227,8 @@ def read_source(
             )
         half = width // 2
         image = image[..., :half] if side == "left" else image[..., half:]
-    image = as_channels(image, data.channels[0], convert=data.convert, path=path)
+    cure = f"save it with {data.channels[0]}, or take a run trained with data.convert=true"
+    image = as_channels(image, data.channels[0], convert=data.convert, path=path, cure=cure)
     wanted, span = _size(size, image, config), data.spans[0]
     how = "bicubic" if data.interpolation[0] == "auto" else data.interpolation[0]
     if span is None:

@@ -78,7 +78,8 @@ class TrainingData:
 
     def _files(self, pair: Pair) -> list[Path]:
         used = self.train.labels is not None and self.train.labels.instances
-        return [pair.source, pair.target, *([pair.instance] if used and pair.instance else [])]
+        files = [pair.source, pair.target, *([pair.instance] if used and pair.instance else [])]
+        return [*files, *([pair.mask] if pair.mask is not None else [])]
 
     def batches(self, step: int) -> Iterator[dict[str, Any]]:
         """Yield the batches of this process from `step` to the end of the training."""
