@@ -30,8 +30,8 @@ def found(root: Path, split: str = "train", direction: str | None = None) -> lis
     ]
 
 
-@pytest.mark.parametrize(("first", "second", "third"), FOLDERS)
-def test_two_folders_in_each_form(tmp_path, first, second, third):
+@pytest.mark.parametrize(("first", "second", "instances", "masks"), FOLDERS)
+def test_two_folders_in_each_form(tmp_path, first, second, instances, masks):
     first, second = first.format(split="val"), second.format(split="val")
     touch(tmp_path, f"{first}/1.png", f"{first}/2.png", f"{second}/2.jpg", f"{second}/1.jpg")
     assert splits(tmp_path) == ["val"]
@@ -39,6 +39,11 @@ def test_two_folders_in_each_form(tmp_path, first, second, third):
     assert found(tmp_path, "val") == found(tmp_path, "val", "AtoB") == forth
     assert found(tmp_path, "val", "BtoA") == [(n, target, source) for n, source, target in forth]
     assert all(p.source_half is None for p in find_pairs(tmp_path, "val", direction=None))
+    for form in filter(None, (instances, masks)):
+        touch(tmp_path, *(f"{form.format(split='val')}/{n}.png" for n in (1, 2)))
+    for pair in find_pairs(tmp_path, "val", direction=None):
+        assert (pair.instance is None) == (instances is None)
+        assert (pair.mask is None) == (masks is None)
 
 
 def test_side_by_side_in_both_directions(tmp_path):

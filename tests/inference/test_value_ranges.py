@@ -17,7 +17,7 @@ from limner.data import decode
 from limner.evaluation.evaluate import evaluate
 from limner.inference import Translator, result_suffix, translate_file
 from limner.networks import UNet
-from limner.training.parts import Part, make_pictures
+from limner.training.parts import Part, pictures_of
 
 LOW, HIGH = -1024.0, 3071.0
 
@@ -110,7 +110,7 @@ def test_no_gradient_comes_from_pixels_that_do_not_count() -> None:
     gradients = []
     for other in (target, torch.where(mask > 0, target, 7.0)):
         network.zero_grad()
-        pictures, _ = make_pictures(network, None, Part(source, other, mask=mask))
+        pictures = pictures_of(network, None, Part(source, other, mask=mask)).fake
         (pictures - other).abs().mean().backward()
         gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
         assert torch.equal(pictures[mask == 0], other[mask == 0])
