@@ -29,13 +29,13 @@ from limner.evaluation.segmentation.scoring import (
     segmentation,
     without_seg,
 )
-from limner.evaluation.sheet import sample_sheet
 from limner.files import read_events, replacing, sweep, write_text
 from limner.inference import Translator, shown_source
 from limner.networks import count_parameters
 from limner.networks.cpu import kept_memory
 from limner.objective import Objective, make_perceptual
 from limner.run import check_run, newest, writing
+from limner.sheets import sample_sheet
 from limner.training.checkpoint import load_checkpoint
 from limner.training.coarse_to_fine import check_start, start_from_run
 from limner.training.cuda import CudaGraphStep, numerics, why_not

@@ -19,10 +19,10 @@ from tiny_runs import draw_data, make_run
 from limner.cli.options import print_comparison
 from limner.errors import CheckpointError, ConfigError, DataError
 from limner.evaluation.compare import compare_results, compare_runs, labels
-from limner.evaluation.comparison_page import told, write_comparison
 from limner.evaluation.evaluate import evaluate
 from limner.evaluation.metrics import Scores
 from limner.evaluation.provenance import Evaluation
+from limner.reporting.comparison_page import told, write_comparison
 
 NAMES = [str(k) for k in range(30)]
 

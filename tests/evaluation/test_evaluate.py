@@ -25,9 +25,9 @@ from limner.errors import CheckpointError, ConfigError, DataError, WeightsError
 from limner.evaluation.evaluate import evaluate, picture_names
 from limner.evaluation.measure import compare_folders
 from limner.evaluation.provenance import Evaluation, pairs_digest
-from limner.evaluation.report import write_report
 from limner.files import listed
 from limner.inference import Translator
+from limner.reporting.run_page import write_report
 
 
 @pytest.fixture

@@ -54,8 +54,8 @@ def demo(
     from limner.data.facades import draw_facades
     from limner.errors import CheckpointError
     from limner.evaluation.evaluate import evaluate
-    from limner.evaluation.report import write_report
     from limner.presets import preset
+    from limner.reporting.run_page import write_report
 
     started = time.monotonic()
     data, run = out / "data", out / "run"

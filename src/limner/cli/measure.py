@@ -90,10 +90,10 @@ def evaluate(
         raise ConfigError(f"{out} is a file: give a folder as --out")
     from limner.cli.progress import stages
     from limner.evaluation.compare import Comparison, compare_runs
-    from limner.evaluation.comparison_page import write_comparison
     from limner.evaluation.evaluate import evaluate as evaluate_run
     from limner.evaluation.provenance import Evaluation
-    from limner.evaluation.report import write_report
+    from limner.reporting.comparison_page import write_comparison
+    from limner.reporting.run_page import write_report
 
     measured = partial(
         compare_runs if len(runs) > 1 else evaluate_run,
@@ -193,7 +193,7 @@ def report(run: Path, *, json: Json = False) -> None:
     run
         The run's folder.
     """
-    from limner.evaluation.report import write_report
+    from limner.reporting.run_page import write_report
 
     page = write_report(run)
     if json:

@@ -165,7 +165,7 @@ def _for_json(value: Any) -> Any:
 
 def print_scores(values: dict[str, float], details: dict[str, dict[str, Any]]) -> None:
     """Print a metric a line: name, value, its interval, how many images, and a caveat if any."""
-    from limner.evaluation.scoretable import interval
+    from limner.reporting.score_table import interval
 
     width = max((len(name) for name in values), default=0)
     bounds = {
@@ -182,8 +182,8 @@ def print_scores(values: dict[str, float], details: dict[str, dict[str, Any]]) -
 
 def print_comparison(comparison: dict[str, Any]) -> None:
     """Print the scores of several runs, a metric a line, and then every test in a sentence."""
-    from limner.evaluation.comparison_page import told
-    from limner.evaluation.scoretable import rows
+    from limner.reporting.comparison_page import told
+    from limner.reporting.score_table import rows
 
     runs = comparison["runs"]
     tables = [{row["name"]: row for row in rows(results)} for results in runs.values()]

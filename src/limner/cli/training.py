@@ -89,8 +89,8 @@ def train(
     from limner.api import train as run_training
     from limner.config import parse_overrides, read_config, replace
     from limner.errors import ConfigError
-    from limner.evaluation.report import write_report
     from limner.presets import preset as named
+    from limner.reporting.run_page import write_report
     from limner.training import Interrupted
 
     out = out or Path("runs") / (data.resolve().stem or "run")

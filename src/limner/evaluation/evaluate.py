@@ -40,7 +40,6 @@ from limner.evaluation.segmentation.scoring import (
     with_segmentation,
     without_seg,
 )
-from limner.evaluation.sheet import wide_sheet
 from limner.inference import (
     Translator,
     open_pairs,
@@ -50,6 +49,7 @@ from limner.inference import (
     write_picture,
 )
 from limner.networks.pretrained import Progress
+from limner.sheets import wide_sheet
 
 SHEET_ROWS = 12
 

@@ -74,8 +74,8 @@ def train_and_measure(task: CellTask) -> None:
     """
     from limner.config import Config
     from limner.evaluation.evaluate import evaluate
-    from limner.evaluation.report import write_report
     from limner.files import lock
+    from limner.reporting.run_page import write_report
 
     run, config = Path(task.run), Config.model_validate(task.config)
     weights = None if task.weights is None else Path(task.weights)

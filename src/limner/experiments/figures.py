@@ -11,11 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from limner.evaluation.curves import Line, smooth
-from limner.evaluation.plots import PALETTE, thin
-from limner.evaluation.sheet import sample_sheet
 from limner.experiments.results import first_run, totals
 from limner.files import read_events, replacing
+from limner.reporting.curves import PALETTE, Line, smooth, thin
+from limner.sheets import sample_sheet
 
 IMAGES = 6
 """Test images in the sheet."""

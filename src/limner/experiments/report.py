@@ -10,16 +10,14 @@ from typing import Any
 
 import yaml
 
-from limner.evaluation.curves import Line, Panel
-from limner.evaluation.gallery import embed
-from limner.evaluation.report import drawing, render
 from limner.experiments import wording
 from limner.experiments.figures import draw_curves, draw_sheet, loss_lines
 from limner.experiments.results import gather
 from limner.experiments.wording import Text
 from limner.files import read_events, write_text
-
-TEMPLATES = Path(__file__).parent / "templates"
+from limner.reporting.curves import Line, Panel
+from limner.reporting.gallery import embed
+from limner.reporting.run_page import drawing, render
 
 
 def write_report(out: Path) -> dict[str, Any]:
@@ -115,7 +113,6 @@ def _page(
             "commands": list(dict.fromkeys(commands)),
             "versions": json.dumps(results["versions"], indent=1),
         },
-        folder=TEMPLATES,
     )
 
 

@@ -18,7 +18,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, 
 from limner import __version__
 from limner.config import Config, differences
 from limner.errors import CheckpointError, ConfigError
-from limner.evaluation.curves import Line, lines_of
 from limner.evaluation.measure import versions
 from limner.evaluation.metrics import METRICS
 from limner.experiments.cell import Stage, measured
@@ -26,6 +25,7 @@ from limner.experiments.epochs import read_times
 from limner.experiments.planning import Measurement, Plan
 from limner.experiments.tables import NAME
 from limner.files import listed, read_events, read_json, write_text
+from limner.reporting.curves import Line, lines_of
 from limner.run import HARMLESS
 
 RECORD, RESULTS = "experiment.json", "results.json"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from limner.evaluation.metrics import METRICS
-from limner.evaluation.scoretable import ARROWS, digits, figure
 from limner.experiments.planning import NOTE, PRETRAINED
 from limner.experiments.results import ALONG
+from limner.reporting.score_table import ARROWS, digits, figure
 from limner.timing import BUSY
 
 SECONDS = "seconds an epoch"

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from limner.data import natural
-from limner.evaluation import scoretable
 from limner.evaluation.metrics import FIGURES
-from limner.evaluation.report import render
-from limner.evaluation.swipe import Layer, encoded, swipe
 from limner.files import write_text
+from limner.reporting import score_table
+from limner.reporting.gallery import Layer, encoded, swipe
+from limner.reporting.run_page import render
 
 MOST_SHOWN = 6  # images shown for each metric
 TILE = 256  # longest side of each of their pictures
@@ -40,7 +40,7 @@ def _contents(comparison: dict[str, Any]) -> dict[str, Any]:
         "split": comparison["split"],
         "data": comparison["data"],
         "scores": _scores(comparison),
-        "intervals": scoretable.interval_methods(next(iter(runs.values()))),
+        "intervals": score_table.interval_methods(next(iter(runs.values()))),
         "tests": [told(test) for test in tests],
         "method": comparison["method"] | {"comparisons": len(tests)},
         "notes": comparison["notes"],
@@ -67,7 +67,7 @@ def _scores(comparison: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a row a metric: each run's figure and interval, and what the figures rest on."""
     runs = comparison["runs"]
     tables = {
-        label: {row["name"]: row for row in scoretable.rows(results)}
+        label: {row["name"]: row for row in score_table.rows(results)}
         for label, results in runs.items()
     }
     rows = []
@@ -96,7 +96,7 @@ def _scores(comparison: dict[str, Any]) -> list[dict[str, Any]]:
 
 def told(test: dict[str, Any]) -> dict[str, str]:
     """Return one test as people read it."""
-    digits = scoretable.digits(max(map(abs, test["interval"])) or 1.0)
+    digits = score_table.digits(max(map(abs, test["interval"])) or 1.0)
     low, high = (f"{value:+.{digits}f}" for value in test["interval"])
     return {
         "metric": test["metric"],
@@ -168,7 +168,7 @@ def _notes(
     """Return for each image its values by the metrics, in words."""
     known = [metric for metric in metrics if metric in per_image]
     return {
-        name: ", ".join(f"{metric} {scoretable.figure(per_image[metric][k])}" for metric in known)
+        name: ", ".join(f"{metric} {score_table.figure(per_image[metric][k])}" for metric in known)
         for k, name in enumerate(names)
         if known
     }
@@ -182,7 +182,7 @@ def _differ(comparison: dict[str, Any]) -> list[dict[str, Any]]:
         rows = []
         for image in images[:MOST_SHOWN]:
             files = {title: folder / f"{image['name']}.png" for title, folder in columns.items()}
-            values = {k: scoretable.figure(v) for k, v in image["values"].items()}
+            values = {k: score_table.figure(v) for k, v in image["values"].items()}
             pictures = [
                 {"title": title, "value": values.get(title, ""), "uri": uri}
                 for title, file in files.items()
@@ -202,7 +202,7 @@ def _basis(label: str, comparison: dict[str, Any]) -> dict[str, str]:
     return {
         "label": label,
         "folder": comparison["folders"][label],
-        "basis": scoretable.basis(results),
+        "basis": score_table.basis(results),
         "generator": str(found.get("generator", {}).get("sha256", ""))[:12],
         "pairs": str(found.get("pairs", {}).get("sha256", ""))[:12],
         "command": str(results.get("command", "")),

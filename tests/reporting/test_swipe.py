@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from limner.evaluation.swipe import LONGEST, Layer, encoded, swipe
+from limner.reporting.gallery import LONGEST, Layer, encoded, swipe
 
 NAMES = [f"{k:02d}" for k in range(20)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shlex
 import statistics
@@ -9,6 +10,8 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from limner.objective import Objective
 
 Event = dict[str, Any]
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -49,7 +52,7 @@ def facts(run: Path, config: dict[str, Any], events: Sequence[Event]) -> list[di
         _fact("Duration", *_duration(events)),
         _fact("Device", start.get("device"), _plural(start.get("threads"), "thread")),
         _fact("Networks", *_networks(config, start.get("parameters") or {})),
-        _fact("Objective", *_objective(config.get("objective") or {})),
+        _fact("Objective", *_objective(config)),
         _fact("Seed", config.get("seed")),
         _fact("Limner", start.get("version")),
         _fact("Run", run),
@@ -139,13 +142,24 @@ def _networks(config: dict[str, Any], counts: dict[str, Any]) -> tuple[str | Non
     )
 
 
-def _objective(objective: dict[str, Any]) -> tuple[str | None, str | None]:
-    if not objective:
+def _objective(config: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Name every term of the generator's loss with its weight, as the objective itself has them."""
+    settings = config.get("objective") or {}
+    known = {field.name for field in dataclasses.fields(Objective)}
+    weights = Objective(**{k: v for k, v in settings.items() if k in known}).weights
+    if not settings:
         return None, None
-    weights = [f"{objective.get('gan')} GAN {TIMES} {objective.get('gan_weight', 1):g}"]
-    others = [key for key in ("l1", "l2") if objective.get(key)]
-    weights += [f"{key.upper()} {TIMES} {objective[key]:g}" for key in others]
-    return " + ".join(weights), None
+    words = {
+        "gan": f"{settings.get('gan')} GAN",
+        "l1": "L1",
+        "l2": "L2",
+        "vgg": str(settings.get("vgg_network", "vgg")).upper(),
+        "kl": "KL",
+    }
+    alone = config.get("discriminators") == []
+    terms = {k: v for k, v in weights.items() if not (alone and k in ("gan", "feature_matching"))}
+    named = [f"{words.get(k, k.replace('_', ' '))} {TIMES} {v:g}" for k, v in terms.items()]
+    return " + ".join(named), None
 
 
 def _when(seconds: object) -> str | None:

@@ -13,12 +13,18 @@ from typing import Any
 import yaml
 
 from limner.errors import CheckpointError
-from limner.evaluation import facts, scoretable
-from limner.evaluation.curves import Panel, best_step, loss_panels, validation_panels
-from limner.evaluation.gallery import Figure, embed, extremes
-from limner.evaluation.plots import PALETTE, draw, final
-from limner.evaluation.swipe import Layer, swipe
 from limner.files import read_events, write_text
+from limner.reporting import facts, score_table
+from limner.reporting.curves import (
+    PALETTE,
+    Panel,
+    best_step,
+    draw,
+    final,
+    loss_panels,
+    validation_panels,
+)
+from limner.reporting.gallery import Figure, Layer, embed, extremes, swipe
 
 MOST_SHEETS = 6  # of those written during training
 SWIPED = 12  # pictures of an evaluation to swipe between
@@ -40,15 +46,15 @@ def write_report(run: Path) -> Path:
     return page
 
 
-def render(template: str, contents: dict[str, Any], *, folder: Path | None = None) -> str:
-    """Fill a template, of this room or of `folder`; text is escaped but what it calls safe.
+def render(template: str, contents: dict[str, Any]) -> str:
+    """Fill a template of this room; text is escaped but what it calls safe.
 
     That are drawings, which hold none of the run's text, and the pictures' JSON (`swipe.swipe`).
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader([*([folder] if folder else []), TEMPLATES]),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
@@ -60,7 +66,7 @@ def _contents(run: Path) -> dict[str, Any]:
     """Return everything that the template shows, in words and figures."""
     events = read_events(run)
     text, config = _read_config(run / "config.yaml")
-    results, problems = scoretable.read_results(run)
+    results, problems = score_table.read_results(run)
     losses, validation = loss_panels(events), validation_panels(events)
     best = best_step(events)
     return {
@@ -105,9 +111,9 @@ def _evaluation(folder: Path, results: dict[str, Any], prefix: str) -> dict[str,
     found = embed(sheet, f"From the split {folder.name}") if sheet.is_file() else None
     return {
         "split": results.get("split", folder.name),
-        "basis": scoretable.basis(results),
-        "rows": scoretable.rows(results),
-        "intervals": scoretable.interval_methods(results),
+        "basis": score_table.basis(results),
+        "rows": score_table.rows(results),
+        "intervals": score_table.interval_methods(results),
         "pictures": [found] if found else [],
         "extremes": extremes(folder, results),
         "view": _view(folder, results, prefix),

@@ -14,7 +14,9 @@ from fake_run import CONFIG, SHOWN, START, Page, evaluate, log, picture, trainin
 from PIL import Image
 
 from limner.errors import CheckpointError
-from limner.evaluation.report import write_report
+from limner.presets import preset
+from limner.reporting import facts
+from limner.reporting.run_page import write_report
 
 
 @pytest.fixture(scope="module")
@@ -269,3 +271,18 @@ def test_what_is_no_run_is_refused_and_the_old_report_stands(tmp_path: Path) -> 
     with pytest.raises(CheckpointError, match=r"config\.yaml holds no settings"):
         write_report(tmp_path)
     assert (tmp_path / "report.html").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("preset_name", "terms"),
+    [
+        ("spade", {"hinge GAN": "1", "feature matching": "10", "VGG19": "10"}),
+        ("spade-vae", {"hinge GAN": "1", "feature matching": "10", "VGG19": "10", "KL": "0.05"}),
+        ("pix2pix", {"vanilla GAN": "1", "L1": "100"}),
+    ],
+)
+def test_the_objective_is_told_with_all_its_terms(preset_name: str, terms: dict[str, str]) -> None:
+    config = preset(preset_name).model_dump(mode="json")
+    told = {fact["name"]: fact["value"] for fact in facts.facts(Path("run"), config, [])}
+    parts = [part.split(f" {facts.TIMES} ") for part in told["Objective"].split(" + ")]
+    assert {name: weight for name, weight in parts} == terms

@@ -1,11 +1,13 @@
-"""The log of a run as curves: smoothed, and grouped into small diagrams."""
+"""Curves of a training: which there are, how they are smoothed, and their drawings."""
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from limner.evaluation.metrics import METRICS
@@ -140,3 +142,103 @@ def best_step(events: Iterable[dict[str, Any]]) -> float | None:
     """Return the step of the checkpoint that was kept as the best, if one was."""
     steps = [_number(e.get("step")) for e in events if e["event"] == "checkpoint" and e.get("best")]
     return steps[-1] if steps else None
+
+
+# Mid-tones that stand out from white and from black alike.
+PALETTE = (
+    *("#3b82d6", "#e0792b", "#2f9e69", "#b0569f", "#c9495a", "#8a8f3c", "#6a7a8c"),
+    *("#22a3a3", "#9a6b3f", "#6f5fc4", "#d88fb0", "#4f7f2f"),
+)
+INK = "#010203"  # stands for the ink of the page until the drawing is done
+MOST_POINTS = 1500  # more cannot be told apart at the width of a page
+LOG_FROM = 12.0  # a range of more than this ratio is drawn on a log scale
+
+
+def thin(line: Line, most: int) -> Line:
+    """Return the line with at most `most` points, each the mean of its neighbours."""
+    count = len(line.steps)
+    if count <= most:
+        return line
+    edges = [round(k * count / most) for k in range(most + 1)]
+    steps, values = [], []
+    for start, end in pairwise(edges):
+        known = [value for value in line.values[start:end] if not math.isnan(value)]
+        steps.append(sum(line.steps[start:end]) / (end - start))
+        values.append(sum(known) / len(known) if known else math.nan)
+    return Line(line.name, tuple(steps), tuple(values))
+
+
+def shown(panel: Panel, line: Line) -> list[float]:
+    """Return the values that are drawn bold: smoothed where the panel and the length allow it."""
+    if panel.smooth and len(line.values) >= SMOOTHED_FROM:
+        return smooth(line.values, span=max(4, len(line.values) / 25))
+    return list(line.values)
+
+
+def final(panel: Panel, line: Line) -> float:
+    """Return the last value of the bold line; NaN where that was not finite."""
+    return shown(panel, thin(line, MOST_POINTS))[-1]
+
+
+def draw(panel: Panel, *, prefix: str) -> str:
+    """Return the panel as one SVG element without fonts, scripts or addresses.
+
+    `prefix` makes its ids unique on the page. The k-th line has the k-th colour of `PALETTE`.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix, "font.size": 9}):
+        figure = Figure(figsize=(5.4, 2.5), layout="constrained")
+        axes = figure.add_subplot()
+        _plot(axes, panel)
+        file = io.StringIO()
+        empty = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        FigureCanvasSVG(figure).print_svg(file, metadata=empty)
+    svg = file.getvalue()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    svg = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 role="img">', svg, count=1)
+    return svg.replace(INK, "currentColor")
+
+
+def _plot(axes: Any, panel: Panel) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+
+    seen: list[float] = []
+    for k, line in enumerate(panel.lines):
+        colour = PALETTE[k % len(PALETTE)]
+        thinned = thin(line, MOST_POINTS)
+        bold = shown(panel, thinned)
+        if panel.smooth and len(bold) >= SMOOTHED_FROM:
+            axes.plot(thinned.steps, thinned.values, color=colour, linewidth=0.7, alpha=0.3)
+        marker = "o" if len(bold) < 3 or (not panel.smooth and len(bold) <= 12) else ""
+        axes.plot(thinned.steps, bold, color=colour, linewidth=1.6, marker=marker, markersize=3.5)
+        seen += [value for value in bold if not math.isnan(value)]
+        if panel.best in line.steps:
+            value = line.values[line.steps.index(panel.best)]
+            axes.plot([panel.best], [value], "o", markersize=8, fillstyle="none", color=INK)
+    for step in panel.breaks:
+        axes.axvline(step, color=INK, linewidth=0.7, linestyle=(0, (2, 3)), alpha=0.5)
+    if panel.best is not None:
+        axes.axvline(panel.best, color=INK, linewidth=0.7, alpha=0.35)
+    if panel.level is not None:
+        axes.axhline(panel.level, color=INK, linewidth=0.7, alpha=0.35)
+        axes.set_ylim(-0.03, 1.03)
+    elif panel.log and seen and min(seen) > 0 and max(seen) / min(seen) > LOG_FROM:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
+        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.grid(axis="y", color=INK, alpha=0.1, linewidth=0.7)
+    axes.tick_params(which="both", colors=INK, length=0, pad=5)
+    axes.margins(x=0.02)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color(INK)
+        spine.set_alpha(0.4)
+    axes.patch.set_alpha(0)
+    axes.figure.patch.set_alpha(0)

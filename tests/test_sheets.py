@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from limner.errors import DataError
-from limner.evaluation.sheet import lay_out, sample_sheet, to_image, wide_sheet
+from limner.sheets import lay_out, sample_sheet, to_image, wide_sheet
 
 
 def tile(colour: tuple[int, ...], height: int, width: int) -> Tensor:

@@ -7,18 +7,20 @@ import re
 
 import pytest
 
-from limner.evaluation.curves import (
+from limner.reporting.curves import (
     Line,
     Panel,
     best_step,
+    draw,
+    final,
     lines_of,
     loss_panels,
     smooth,
+    thin,
     validation_panels,
 )
-from limner.evaluation.facts import duration
-from limner.evaluation.plots import draw, final, thin
-from limner.evaluation.scoretable import figure
+from limner.reporting.facts import duration
+from limner.reporting.score_table import figure
 
 
 def test_lines_rise_in_step_and_repeated_work_counts_once() -> None:

@@ -1,0 +1,1 @@
+"""Pages, plots and tables that one shows: drawn from results and logs, never from a training."""
