@@ -285,4 +285,4 @@ def test_the_objective_is_told_with_all_its_terms(preset_name: str, terms: dict[
     config = preset(preset_name).model_dump(mode="json")
     told = {fact["name"]: fact["value"] for fact in facts.facts(Path("run"), config, [])}
     parts = [part.split(f" {facts.TIMES} ") for part in told["Objective"].split(" + ")]
-    assert {name: weight for name, weight in parts} == terms
+    assert dict(parts) == terms

@@ -28,8 +28,8 @@ class NetworkSettings(Section):
     role: ClassVar[frozenset[str]] = frozenset({"name", "init", "init_gain"})
     """Keys that are no keywords of that class."""
 
-    name: str
-    """The network."""
+    name: Any
+    """The network: the word of a family, a Literal there."""
     init: Init = "normal"
     """Initialisation of the weights; default is PyTorch's own."""
     init_gain: Gain = 0.02

@@ -134,6 +134,7 @@ def _load_optimizer(network: TrainedNetwork, saved: Any, *, origin: Path) -> Non
     """
     own: Any = network.optimizer.state_dict()
     parameters = [p for group in network.optimizer.param_groups for p in group["params"]]
+    averages: Any = None
     try:
         averages = saved["state"]
         indices = [index for group in saved["param_groups"] for index in group["params"]]
