@@ -35,7 +35,7 @@ from limner.evaluation.measure import compare_folders
 from limner.evaluation.metrics import OF_SETS
 from limner.evaluation.metrics.distances import frechet, kid
 from limner.evaluation.metrics.of_sets import FeatureSets
-from limner.evaluation.metrics.pixels import SSIM_SIGMA
+from limner.evaluation.metrics.per_pixel import SSIM_SIGMA
 from limner.networks import pretrained as store
 
 

@@ -80,3 +80,8 @@ def test_the_core_does_without_torchvision() -> None:
         if "import torchvision" in path.read_text(encoding="utf-8")
     ]
     assert guilty == []
+
+
+def test_no_two_modules_have_one_name() -> None:
+    names = [path.stem for path in ROOT.rglob("*.py") if path.stem != "__init__"]
+    assert sorted(set(names)) == sorted(names)

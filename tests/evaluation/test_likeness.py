@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from limner.errors import DataError, WeightsError
-from limner.evaluation.metrics.perceptual import DISTS
-from limner.evaluation.metrics.pixels import edge_f, ms_ssim, ssim
+from limner.evaluation.metrics.learned import DISTS
+from limner.evaluation.metrics.per_pixel import edge_f, ms_ssim, ssim
 from limner.networks import pretrained as store
 
 

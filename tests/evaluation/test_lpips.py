@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from limner.errors import ConfigError, DataError, WeightsError
-from limner.evaluation.metrics.perceptual import LPIPS
+from limner.evaluation.metrics.learned import LPIPS
 from limner.networks import pretrained as store
 
 

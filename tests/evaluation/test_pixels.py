@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from limner.errors import DataError
-from limner.evaluation.metrics.pixels import l1, psnr, ssim
+from limner.evaluation.metrics.per_pixel import l1, psnr, ssim
 
 
 def test_values_that_can_be_reckoned_by_hand() -> None:

@@ -17,9 +17,9 @@ from torch import Tensor
 from limner.evaluation.features import InceptionExtractor
 from limner.evaluation.features.extraction import extract
 from limner.evaluation.measure import measure
-from limner.evaluation.metrics import pixels
+from limner.evaluation.metrics import per_pixel
 from limner.evaluation.metrics.distances import frechet, kid
-from limner.evaluation.metrics.perceptual import LPIPS
+from limner.evaluation.metrics.learned import LPIPS
 from limner.networks import pretrained as store
 
 RECORD = Path(__file__).resolve().parents[1] / "data_files" / "reference_metrics.json"
@@ -122,4 +122,4 @@ def test_ssim_is_scikit_images_in_this_very_environment() -> None:
         data_range=255,
         channel_axis=0,
     )
-    assert pixels.ssim(real[None], fake[None]).item() == pytest.approx(expected, abs=1e-9)
+    assert per_pixel.ssim(real[None], fake[None]).item() == pytest.approx(expected, abs=1e-9)

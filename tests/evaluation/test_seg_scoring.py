@@ -18,8 +18,8 @@ from limner.evaluation.measure import compare_folders
 from limner.evaluation.metrics import Scores
 from limner.evaluation.segmentation.confusion import FIGURES
 from limner.evaluation.segmentation.label_files import read_ids, scenes
+from limner.evaluation.segmentation.notes import text
 from limner.evaluation.segmentation.scoring import check_alignment, segmentation
-from limner.evaluation.segmentation.wording import text
 
 
 def scored(real: Path, fake: Path, labels: Path, **settings: object) -> Scores:

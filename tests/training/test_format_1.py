@@ -1,8 +1,8 @@
 """Runs of format 1, before config.yaml and state.pt said theirs: they load, translate and go on.
 
 tests/data_files/format_1 holds three, trained to step 4 of 8 by that version, with what it drew
-from them and the weights that it reached at step 8. Kernels differ from processor to processor in the
-last bits, so equal means within one level, and within a small part of what a step changes.
+from them and the weights that it reached at step 8. Kernels differ from processor to processor in
+the last bits, so equal means within one level, and within a small part of what a step changes.
 """
 
 from __future__ import annotations

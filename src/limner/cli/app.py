@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App, CycloptsError, UnknownOptionError
 
 import limner
-from limner.cli import demo, experiment, export, measure, runs, training
+from limner.cli import demo, experiment, export, runs, scores, training
 from limner.errors import ConfigError
 
 
@@ -20,9 +20,9 @@ def build() -> App:
     app.command(demo.demo)
     app.command(training.train)
     app.command(runs.translate)
-    app.command(measure.evaluate, usage="Usage: limner evaluate [OPTIONS] RUN [RUN ...] DATA")
-    app.command(measure.compare)
-    app.command(measure.report)
+    app.command(scores.evaluate, usage="Usage: limner evaluate [OPTIONS] RUN [RUN ...] DATA")
+    app.command(scores.compare)
+    app.command(scores.report)
     app.command(export.export)
     app.command(export.bench)
     app.command(runs.import_run, name="import")

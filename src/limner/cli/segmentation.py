@@ -109,6 +109,6 @@ def load(
 def print_segmentation(details: dict[str, dict[str, Any]]) -> None:
     """Print the score, real beside generated, where seg was measured."""
     if "seg" in details:
-        from limner.evaluation.segmentation.wording import text
+        from limner.evaluation.segmentation.notes import text
 
         print(f"\n{text(details['seg'])}")

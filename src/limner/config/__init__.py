@@ -21,7 +21,7 @@ from limner.config.sections import (
     TrainingSettings,
     ValidationSettings,
 )
-from limner.data.settings import DataSettings, LabelSettings
+from limner.data.data_settings import DataSettings, LabelSettings
 from limner.errors import ConfigError
 from limner.networks import (
     DISCRIMINATORS,

@@ -1,5 +1,6 @@
 """Paired images: found by layout, checked, decoded, resized, cached, drawn from and batched."""
 
+from limner.data.data_settings import DataSettings, LabelSettings
 from limner.data.dataset import PairedDataset, Residence, Sample, read_pair, residence
 from limner.data.dataset_cache import DatasetCache, content_digests
 from limner.data.decode import EXTENSIONS, Header, decode, header, probe
@@ -59,7 +60,6 @@ from limner.data.pixels import (
     to_float,
 )
 from limner.data.ranges import Span, stored_type, to_file_values
-from limner.data.settings import DataSettings, LabelSettings
 
 __all__ = [
     "EXTENSIONS",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from limner.data.data_settings import DataSettings, Percentiles
 from limner.data.dataset import PairedDataset, Spans, read_pair
 from limner.data.dataset_cache import FileMemory
 from limner.data.decode import Header, decode, probe
@@ -26,7 +27,6 @@ from limner.data.pixels import (
     looks_like_labels,
 )
 from limner.data.ranges import narrow_range, not_finite, percentile_range, stored_type, type_problem
-from limner.data.settings import DataSettings, Percentiles
 from limner.errors import DataError
 
 logger = logging.getLogger(__name__)

@@ -25,7 +25,6 @@ Scale = Literal["linear", "log"]
 SAMPLES = 2**24  # values that percentiles are taken of, spread evenly over all images
 _UNSIGNED = {torch.uint8: 255, torch.uint16: 65535}
 _WIDEST = ("uint8", "uint16", "int16", "int32", "float32")  # what a set of files is said to hold
-WRITABLE = ("uint8", "uint16", "int16", "float32")
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,7 @@ def to_file_values(
         picture: what a generator made.
         span: the range of its side; None for that of the type.
         stored: the type of the target's files (see `stored_type`).
-        wanted: one of `WRITABLE`: uint8 of a stated range is a preview, that range from 0 to 255;
+        wanted: uint8, uint16, int16 or float32: uint8 of a stated range is a preview, that range from 0 to 255;
             other types hold the data's own values, rounded and clipped where they are whole
             numbers. None for `stored`.
         counts: which pixels count, 1 x H x W; where the type can hold `nodata`, the others get it.

@@ -267,7 +267,7 @@ def write_values(
     Args:
         config: the run's; a run that does not know its targets' type writes 8 bits.
         picture, path: what is written, and where; see `result_suffix`.
-        wanted: another type, one of `limner.data.WRITABLE`; uint8 is a preview.
+        wanted: another type, uint8, uint16, int16 or float32; uint8 is a preview.
         counts: which pixels count, 1 x H x W; the others become `data.nodata`.
     """
     data = config.data

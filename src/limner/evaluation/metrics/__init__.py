@@ -16,10 +16,10 @@ from torch import Tensor
 
 from limner.errors import ConfigError, DataError, unknown_name
 from limner.evaluation.features import EXTRACTORS
-from limner.evaluation.metrics import of_sets, pixels
+from limner.evaluation.metrics import of_sets, per_pixel
 from limner.evaluation.metrics.distances import INFINITY_FEWEST
+from limner.evaluation.metrics.learned import DISTS, LPIPS, PerceptualNetwork
 from limner.evaluation.metrics.of_sets import FeatureSets, Figure
-from limner.evaluation.metrics.perceptual import DISTS, LPIPS, PerceptualNetwork
 
 Better = Literal["lower", "higher"]
 
@@ -94,36 +94,38 @@ _LPIPS_ALEX = PairMetric(
 
 PAIRED: dict[str, PairMetric] = {
     "l1": PairMetric(
-        "mean absolute difference, levels scaled to [0, 1]", "lower", function=pixels.l1
+        "mean absolute difference, levels scaled to [0, 1]", "lower", function=per_pixel.l1
     ),
     "mae": PairMetric(
         "mean absolute difference in the data's own unit, 8-bit levels where it has none",
         "lower",
-        function=pixels.mae,
+        function=per_pixel.mae,
     ),
     "rmse": PairMetric(
-        "root of the mean squared difference, in the same unit", "lower", function=pixels.rmse
+        "root of the mean squared difference, in the same unit", "lower", function=per_pixel.rmse
     ),
     "psnr": PairMetric(
         "peak signal-to-noise ratio in dB, 100 at most",
         "higher",
-        function=pixels.psnr,
-        details=pixels.count_capped,
+        function=per_pixel.psnr,
+        details=per_pixel.count_capped,
     ),
     "ssim": PairMetric(
         "structural similarity, Gaussian window of 11 pixels",
         "higher",
-        function=pixels.ssim,
+        function=per_pixel.ssim,
         smallest=pixels.SSIM_SMALLEST,
     ),
     "ms-ssim": PairMetric(
         "structural similarity over five scales, from 176 pixels on",
         "higher",
-        function=pixels.ms_ssim,
+        function=per_pixel.ms_ssim,
         smallest=pixels.MS_SSIM_SMALLEST,
     ),
     "edge-f": PairMetric(
-        "F-score of Sobel edges within two pixels, Limner's own", "higher", function=pixels.edge_f
+        "F-score of Sobel edges within two pixels, Limner's own",
+        "higher",
+        function=per_pixel.edge_f,
     ),
     "lpips": _LPIPS_ALEX,
     "lpips-alex": _LPIPS_ALEX,

@@ -24,19 +24,19 @@ class LabelSettings(Section):
     classes: PositiveInt | None = None
     """Ids 0 to classes - 1 have a channel each; nothing derives it (dataset.yaml, table, maps)."""
     void: Annotated[int, Field(ge=0)] | None = None
-    """An id beyond the classes that has one channel more, such as 255; nothing for none."""
+    """An id beyond the classes that has one channel more, such as 255; None for none."""
     first: Annotated[int, Field(ge=0)] = 0
     """The files' value of the first class; below it is void (1 for ADE20K, where 0 is void)."""
     edges: bool | None = None
-    """A channel with the edges of instances; nothing means where there are instance maps."""
+    """A channel with the edges of instances; None means where there are instance maps."""
     table: Literal["cityscapes", "camvid", "ade20k", "coco-stuff"] | None = None
-    """Class names and colours known by this name; nothing takes dataset.yaml's or a palette."""
+    """Class names and colours known by this name; None takes dataset.yaml's or a palette."""
     coding: Literal["auto", "ids", "exact", "nearest"] = "auto"
     """How pixels tell classes: ids, or colours found exactly or as the nearest of the table."""
     names: tuple[str, ...] | None = None
-    """Names of the classes in the order of their ids; nothing takes the table's."""
+    """Names of the classes in the order of their ids; None takes the table's."""
     colours: tuple[tuple[Level, Level, Level], ...] | None = None
-    """Red, green, blue of each class, void last; nothing takes the table's."""
+    """Red, green, blue of each class, void last; None takes the table's."""
 
     @model_validator(mode="after")
     def _contradictions(self) -> LabelSettings:
@@ -126,13 +126,13 @@ class DataSettings(Section):
     root: str = ""
     """The data set's folder; the command line fills it in."""
     direction: Literal["AtoB", "BtoA"] | None = None
-    """Which way to translate; nothing means what dataset.yaml says, else AtoB."""
+    """Which way to translate; None means what dataset.yaml says, else AtoB."""
     mode: Literal["resize_crop", "crop", "resize", "none"] = "resize_crop"
     """resize_crop: to load_size, then a random crop; crop: a random crop; resize: to size; none."""
     size: Size = (256, 256)
     """What the networks see in training: height and width, or one number for a square."""
     load_size: Size | None = None
-    """What resize_crop resizes to before it crops; nothing means size x 286 / 256."""
+    """What resize_crop resizes to before it crops; None means size x 286 / 256."""
     flip: bool = True
     """Mirror half of the training pairs from left to right."""
     channels: Channels = (3, 3)
