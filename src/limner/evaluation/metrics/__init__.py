@@ -114,13 +114,13 @@ PAIRED: dict[str, PairMetric] = {
         "structural similarity, Gaussian window of 11 pixels",
         "higher",
         function=per_pixel.ssim,
-        smallest=pixels.SSIM_SMALLEST,
+        smallest=per_pixel.SSIM_SMALLEST,
     ),
     "ms-ssim": PairMetric(
         "structural similarity over five scales, from 176 pixels on",
         "higher",
         function=per_pixel.ms_ssim,
-        smallest=pixels.MS_SSIM_SMALLEST,
+        smallest=per_pixel.MS_SSIM_SMALLEST,
     ),
     "edge-f": PairMetric(
         "F-score of Sobel edges within two pixels, Limner's own",
