@@ -193,8 +193,8 @@ def to_file_values(
         span: the range of its side; None for that of the type.
         stored: the type of the target's files (see `stored_type`).
         wanted: uint8, uint16, int16 or float32; uint8 of a stated range is a preview, that range
-            from 0 to 255; other types hold the data's own values, rounded and clipped where they are whole
-            numbers. None for `stored`.
+            from 0 to 255; other types hold the data's own values, rounded and clipped where they
+            are whole numbers. None for `stored`.
         counts: which pixels count, 1 x H x W; where the type can hold `nodata`, the others get it.
     """
     dtype = wanted or stored
