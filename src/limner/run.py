@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -117,7 +118,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
     """Load a safetensors file into a network, strictly.
 
     Raises:
-        CheckpointError: the file is missing, damaged or of another architecture.
+        CheckpointError: the file is missing, damaged, not finite or of another architecture.
     """
     try:
         check_file(path, at_most=2**40, error=CheckpointError)
@@ -126,6 +127,11 @@ def load_weights(network: nn.Module, path: Path) -> None:
         raise CheckpointError(f"{path} is missing: give another checkpoint") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged ({error}): give another checkpoint") from None
+    for name, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise CheckpointError(
+                f"{path} holds numbers that are not finite ({name}): give another checkpoint"
+            )
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
