@@ -6,9 +6,10 @@ line prints it as it stands and exits with `exit_code`.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 # The disk, not the path, is at fault; EFBIG is a quota of one file.
@@ -75,6 +76,49 @@ class DiskError(LimnerError, OSError):
             else ("make room, or name another path")
         )
         return f"{self.path} cannot be written ({self.strerror}): {cure}"
+
+
+class OutOfMemoryError(LimnerError, MemoryError):
+    """Memory of the machine or of a device did not suffice; the message says for what."""
+
+    exit_code = 1
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Say whether an exception, perhaps of torch, tells that memory was lacking."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+    )
+
+
+@contextlib.contextmanager
+def memory_errors(doing: str, *, cure: str) -> Iterator[None]:
+    """Turn a lack of memory within the block into one sentence: what was tried, what was free.
+
+    Raises:
+        OutOfMemoryError: memory ran out.
+    """
+    try:
+        yield
+    except LimnerError:
+        raise
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out_of_memory(error):
+            raise
+        free = _free_memory()
+        free = "" if free is None else f" ({free / 2**30:.1f} GiB are free)"
+        raise OutOfMemoryError(f"memory ran out while {doing}{free}: {cure}") from error
+
+
+def _free_memory() -> int | None:
+    """Return the bytes that processes may still take of this machine, None where it is unsaid."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return None
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:

@@ -119,6 +119,8 @@ def test_files_are_translated_with_the_instances_beside_them(tmp_path: Path) -> 
     translate_file(network, elsewhere, result, size="original", instances=tmp_path / "more")
     assert torch.equal(decode(result), expected)
     with pytest.raises(DataError, match="no instance map of its name in"):
+        translate_file(network, elsewhere, result, instances=tmp_path / "test_inst")
+    with pytest.raises(DataError, match=r"--instances .*none is no folder"):
         translate_file(network, elsewhere, result, instances=tmp_path / "maps" / "none")
 
 

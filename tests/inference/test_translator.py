@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from overriding import with_overrides
+from safetensors.torch import save_file
+from torch import nn
 
 from limner.config import Config, resolved
-from limner.errors import DataError
+from limner.errors import CheckpointError, ConfigError, DataError, OutOfMemoryError
 from limner.inference import Translator, as_for_pictures, pad_to_multiple, to_bytes
 from limner.networks import initialise
 from limner.presets import preset
+from limner.run import load_weights
 from limner.training.state import build_generator
 
 
@@ -138,3 +144,56 @@ def test_rounding_to_bytes_is_exact_at_every_level() -> None:
     levels = torch.arange(256, dtype=torch.uint8)
     assert torch.equal(to_bytes(levels.float() / 127.5 - 1), levels)
     assert to_bytes(torch.tensor([-3.0, 3.0, 0.0])).tolist() == [0, 255, 128]
+
+
+def test_cutting_off_is_what_the_original_projects_do() -> None:
+    picture = noise(1, 3, 9, 11)
+    theirs = ((picture.numpy() + 1) / 2.0 * 255.0).astype("uint8")
+    cut = to_bytes(picture, truncate=True)
+    assert (cut.numpy() == theirs).all()
+    more = (to_bytes(picture).int() - cut.int()).float()
+    assert set(more.unique().tolist()) == {0.0, 1.0}
+    assert 0.35 < float(more.mean()) < 0.65
+
+
+@pytest.mark.parametrize("call", [lambda: Translator("runs/facades"), lambda: Translator(Path())])  # type: ignore[arg-type]
+def test_a_folder_is_no_network(call: Callable[[], Translator]) -> None:
+    with pytest.raises(ConfigError, match=r"Translator\.load\(folder\)"):
+        call()
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_a_lack_of_memory_is_told_in_a_sentence(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = translator()
+
+    def fail(*inputs: torch.Tensor) -> torch.Tensor:
+        raise error
+
+    monkeypatch.setattr(network.generator, "forward", fail)
+    with pytest.raises(OutOfMemoryError, match=r"translating 1x3x32x32 .*--size") as caught:
+        network(noise(1, 3, 32, 32))
+    assert caught.value.exit_code == 1
+
+
+def test_other_faults_are_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = translator()
+
+    def fail(*inputs: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(network.generator, "forward", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        network(noise(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value: float, tmp_path: Path) -> None:
+    network = nn.Linear(2, 2)
+    weights = network.state_dict() | {"bias": torch.tensor([1.0, value])}
+    save_file(weights, tmp_path / "generator.safetensors")
+    with pytest.raises(CheckpointError, match=r"generator\.safetensors .*bias"):
+        load_weights(network, tmp_path / "generator.safetensors")

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from limner.cli.options import Device, Few, Json, Name, Seed, pick_device, print_json, say
+from limner.cli.options import (
+    Device,
+    Dropout,
+    Few,
+    Json,
+    Name,
+    Seed,
+    Statistics,
+    pick_device,
+    print_json,
+    say,
+)
+from limner.errors import printable
 
 
 def translate(
@@ -16,7 +29,9 @@ def translate(
     *,
     out: Path,
     size: str = "trained",
-    side: Literal["left", "right"] | None = None,
+    side: Literal["auto", "left", "right", "whole"] = "auto",
+    convert: Annotated[bool, Parameter(negative=())] = False,
+    recursive: Annotated[bool, Parameter(negative=())] = False,
     instances: Path | None = None,
     style: Path | None = None,
     samples: Few | None = None,
@@ -27,6 +42,9 @@ def translate(
     checkpoint: Name = "best",
     backend: str = "folded",
     overwrite: Annotated[bool, Parameter(negative=())] = False,
+    statistics: Statistics = None,
+    dropout: Dropout = None,
+    truncate: Annotated[bool, Parameter(negative=())] = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -56,7 +74,12 @@ def translate(
     size
         `trained` resizes as in training; `original` keeps each picture's size; or HEIGHTxWIDTH.
     side
-        Translate one half of side-by-side pairs.
+        Translate one half of side-by-side pairs; auto does where a picture is twice as wide as
+        those of the training, and says so.
+    convert
+        Convert pictures of 1, 2, 3 or 4 channels to the channels that the run takes.
+    recursive
+        Take the pictures in the folders of a folder, too; the results keep the tree.
     instances
         Folder of instance maps, for a run that draws their edges; those beside the label maps
         (`test_inst` by `test_label`) are found without it.
@@ -76,24 +99,36 @@ def translate(
         says how fast and how true each is.
     overwrite
         Replace results that exist.
+    truncate
+        Cut values off to 8 bits where they are rounded otherwise: what the original projects do.
     """
     from limner.cli.progress import progress
-    from limner.data.decode import header
+    from limner.config import replace
     from limner.inference import (
         Translator,
+        check_sources,
         check_style,
         draw_codes,
         latent_of,
         plan_translation,
         read_style,
         result_suffix,
+        sides_of,
         translate_file,
     )
 
     device = pick_device(device)
     translator = Translator.load(
-        run, checkpoint=checkpoint, device=device, seed=seed, backend=backend
+        run,
+        checkpoint=checkpoint,
+        device=device,
+        seed=seed,
+        backend=backend,
+        statistics=statistics,
+        dropout=None if dropout is None else dropout == "true",
     )
+    if convert:
+        translator.config = replace(translator.config, {"data.convert": True})
     config = translator.config
     check_style(config, style=style is not None, samples=samples is not None)
     tasks = plan_translation(
@@ -103,10 +138,15 @@ def translate(
         overwrite=overwrite,
         labels=config.data.labels is not None,
         samples=samples,
+        recursive=recursive,
     )
-    for source in dict.fromkeys(source for source, _ in tasks):
-        header(source)  # what is no image is named before the first is translated
-    told = None if style is None else read_style(config, style)
+    sources = list(dict.fromkeys(source for source, _ in tasks))
+    check_sources(config, sources)
+    halves, note = sides_of(config, sources, side=side, size=size)
+    for sentence in (translator.note, note):
+        if sentence is not None:
+            print(printable(sentence), file=sys.stderr)
+    picture = None if style is None else read_style(config, style)
     codes = None if samples is None else draw_codes(samples, latent_of(config), seed=seed)
     with progress("translating", len(tasks)) as advance:
         for number, (source, result) in enumerate(tasks):
@@ -115,11 +155,12 @@ def translate(
                 source,
                 result,
                 size=size,
-                side=side,
+                side=halves[source],
                 instances=instances,
-                style=told,
+                style=picture,
                 code=None if codes is None else codes[number % len(codes)][None],
                 wanted_type=as_,
+                truncate=truncate,
             )
             advance()
     if json:

@@ -7,7 +7,6 @@ from limner.inference.translate_files import (
     maps_of,
     open_pairs,
     picture_suffix,
-    plan_translation,
     read_source,
     result_suffix,
     shown_source,
@@ -15,6 +14,7 @@ from limner.inference.translate_files import (
     write_picture,
     write_values,
 )
+from limner.inference.translation_plan import check_sources, plan_translation, sides_of
 from limner.inference.translator import Translator, as_for_pictures, pad_to_multiple, to_bytes
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Backend",
     "Translator",
     "as_for_pictures",
+    "check_sources",
     "check_style",
     "default_cache_folder",
     "draw_codes",
@@ -35,6 +36,7 @@ __all__ = [
     "read_style",
     "result_suffix",
     "shown_source",
+    "sides_of",
     "to_bytes",
     "translate_file",
     "write_picture",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import glob
-import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -24,12 +22,9 @@ from limner.data import (
     class_colours,
     coloured,
     decode,
-    images_in,
     instance_beside,
     label_maps,
     label_table,
-    natural,
-    only_label_maps,
     open_dataset,
     read_label_pair,
     resize,
@@ -105,64 +100,6 @@ def picture_suffix(channels: int) -> str:
     return ".png" if channels in PNG_CHANNELS else ".tif"
 
 
-def plan_translation(
-    inputs: Sequence[str],
-    *,
-    out: Path,
-    suffix: str = ".png",
-    overwrite: bool = False,
-    labels: bool = False,
-    samples: int | None = None,
-) -> list[tuple[Path, Path]]:
-    """Return each input picture with the file its translation goes to, before any work is done.
-
-    Args:
-        inputs: files, folders (the images right inside them) and glob patterns.
-        out: the folder of the results, which keep their inputs' names.
-        suffix: of the results; see `picture_suffix`.
-        overwrite: whether results that exist may be replaced.
-        labels: of folders in the manner of Cityscapes, take the label maps alone.
-        samples: results for each input, numbered from 1; None for one without a number.
-
-    Raises:
-        DataError: nothing matches, two inputs share a name, or a result exists.
-    """
-    sources: list[Path] = []
-    for text in inputs:
-        path = Path(text)
-        if path.is_dir():
-            matches = only_label_maps(images_in(path)) if labels else images_in(path)
-        elif path.is_file():
-            matches = [path]
-        else:
-            # Patterns may be absolute, which Path.glob refuses.
-            globbed = (Path(match) for match in glob.glob(text, recursive=True))  # noqa: PTH207
-            matches = sorted((m for m in globbed if m.is_file()), key=lambda m: natural(m.name))
-        if not matches:
-            raise DataError(f"{text} matches no image: give files, folders of images or globs")
-        sources += [path for path in matches if path not in sources]
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out} is a file: give a folder as --out")
-    plan: dict[Path, Path] = {}
-    numbers = [""] if samples is None else _numbers(samples)
-    for source, number in itertools.product(sources, numbers):
-        result = out / f"{source.stem}{number}{suffix}"
-        if result in plan:
-            raise DataError(
-                f"{plan[result]} and {source} would both become {result}: translate them apart"
-            )
-        if result.exists() and not overwrite:
-            raise DataError(f"{result} exists: give another --out, or --overwrite to replace it")
-        plan[result] = source
-    return [(source, result) for result, source in plan.items()]
-
-
-def _numbers(count: int) -> list[str]:
-    if count < 1:
-        raise ConfigError(f"--samples {count}: give 1 or more")
-    return [f"_{number:0{len(str(count))}d}" for number in range(1, count + 1)]
-
-
 def translate_file(
     translator: Translator,
     source: Path,
@@ -174,6 +111,7 @@ def translate_file(
     style: Tensor | None = None,
     code: Tensor | None = None,
     wanted_type: str | None = None,
+    truncate: bool = False,
 ) -> None:
     """Translate one picture file, or label map, into another.
 
@@ -186,6 +124,7 @@ def translate_file(
         instances: the folder of instance maps, where they do not lie as the layouts have them.
         style, code: as the translator takes them.
         wanted_type: of the samples written; None for the target's, as `write_values` has it.
+        truncate: cut values off to 8 bits, where they are rounded otherwise.
 
     Raises:
         DataError: the picture cannot be used; ConfigError: `size` is none of the above.
@@ -203,7 +142,10 @@ def translate_file(
         ids, instance = (None if ids is None else resized_ids(ids, wanted)[None] for ids in read)
         assert ids is not None
         picture = translator(ids, instance, style=style, code=code, names=[source.stem])
-    write_values(config, picture[0], result, wanted=wanted_type, counts=counts)
+    if truncate:
+        write_picture(picture[0], result, truncate=True)
+    else:
+        write_values(config, picture[0], result, wanted=wanted_type, counts=counts)
 
 
 def read_source(
@@ -276,9 +218,9 @@ def write_values(
     _write_samples(values, path)
 
 
-def write_picture(picture: Tensor, path: Path) -> None:
+def write_picture(picture: Tensor, path: Path, *, truncate: bool = False) -> None:
     """Write one picture, C x H x W in [-1, 1], as 8 bits in the form that `path`'s suffix names."""
-    _write_samples(to_bytes(picture).cpu().numpy(), path)
+    _write_samples(to_bytes(picture, truncate=truncate).cpu().numpy(), path)
 
 
 def _write_samples(pixels: np.ndarray, path: Path) -> None:
@@ -346,6 +288,10 @@ def read_maps(
         DataError: the file is no label map of the run's classes, or has no instance map.
     """
     instance = None
+    if instances is not None and not instances.is_dir():
+        raise DataError(
+            f"--instances {instances} is no folder: give the one that holds the instance maps"
+        )
     if maps.instances:
         instance = instance_beside(path, instances)
         if instance is None:

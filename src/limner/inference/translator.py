@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from limner.config import Config, read_config, replace
 from limner.data import Sample, check_ids, expand
-from limner.errors import CheckpointError, DataError
+from limner.errors import CheckpointError, ConfigError, DataError, memory_errors
 from limner.inference.backends import DEFAULT, built, lacking
 from limner.inference.style import (
     build_reader,
@@ -48,12 +48,17 @@ class Translator:
     def __init__(
         self,
         generator: nn.Module,
-        config: Config,
+        config: Config | None = None,
         *,
         encoder: nn.Module | None = None,
         seed: int = 0,
         backend: str = "eager",
     ) -> None:
+        if not isinstance(generator, nn.Module) or config is None:
+            raise ConfigError(
+                f"a Translator is made of a network, not of {generator!r}: a run's is "
+                "Translator.load(folder)"
+            )
         settings = config.inference
         device = next(generator.parameters()).device
         self.note = lacking(backend, device)
@@ -172,7 +177,12 @@ class Translator:
         padded = padded.to(self._like)
         inputs = self._inputs(padded, source, instance, style, code, multiple)
         settings = self.config.inference
-        with self._at_work() as network, torch.random.fork_rng(enabled=settings.dropout):
+        shape = "x".join(map(str, padded.shape))
+        lack = memory_errors(
+            f"translating {shape} with {self.backend}",
+            cure="take fewer or smaller pictures (--size HEIGHTxWIDTH)",
+        )
+        with lack, self._at_work() as network, torch.random.fork_rng(enabled=settings.dropout):
             pictures = []
             size = 1 if self.alone else len(padded)
             for index, parts in enumerate(
@@ -274,8 +284,11 @@ def _mask_seed(seed: int, name: str | None) -> int:
     return int.from_bytes(digest[:7], "big")
 
 
-def to_bytes(picture: Tensor) -> Tensor:
+def to_bytes(picture: Tensor, *, truncate: bool = False) -> Tensor:
     """Round pictures in [-1, 1] to 8 bits, the way they are written to files and measured.
+
+    `truncate` cuts the fraction off instead, as pytorch-CycleGAN-and-pix2pix, pix2pixHD and SPADE
+    do when they write: half of all values then lie one level lower.
 
     Raises:
         CheckpointError: a picture holds NaN, so the generator that made it is broken.
@@ -285,6 +298,8 @@ def to_bytes(picture: Tensor) -> Tensor:
             "the generator makes numbers that are NaN, so its weights are broken or its numbers "
             "too large: use another checkpoint, or train again with a lower training.lr"
         )
+    if truncate:
+        return ((picture.float().clamp(-1, 1) + 1) / 2 * 255).to(torch.uint8)
     return ((picture.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
