@@ -156,6 +156,11 @@ def test_the_everyday_flags_are_settings(data: Path, tmp_path: Path, capsys) -> 
         ("--precision", "3-bit"),
         ("--set", "training.lr=.nan"),
         ("--set", "seed=-1"),
+        ("--set", "training.lr=1e999"),
+        ("--set", "data.size=" + "9" * 5000),
+        ("--set", "data.size=" + "[" * 500),
+        ("--set", "training.epochs=2024-02-30"),
+        ("--config", "/dev/zero"),
     ],
 )
 def test_values_out_of_bounds_are_refused_at_the_door(

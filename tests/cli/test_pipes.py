@@ -19,6 +19,8 @@ COMMANDS = {
     "pairs.csv": "train pairs.csv --out new",
     "map.yaml": "compare data/test data/test --metrics seg --segmenter x --labels y "
     "--class-map map.yaml",
+    "run/config.yaml": "translate run data/test --out new",
+    "settings.yaml": "train data --out new --config settings.yaml",
     "grid.yaml": "experiment grid.yaml data --out new",
 }
 

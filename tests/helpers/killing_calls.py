@@ -83,6 +83,7 @@ def run(words: list[str], home: Path, *, kill_at: int | None, counted: Path | No
         if event in CHANGES or (event == "open" and int(str(arguments[2])) & WRITES):
             change()
 
+    os.environ["XDG_CACHE_HOME"] = f"{home}-cache"  # a full one would spare some changes
     os.chdir(home)
     sys.addaudithook(hook)
     written = os.fsync
@@ -106,7 +107,6 @@ def results(home: Path) -> dict[str, str]:
 
 def main() -> None:
     start, folder, command = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     import torch
 
     import limner.evaluation.evaluate

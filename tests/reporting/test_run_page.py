@@ -265,7 +265,7 @@ def test_what_is_no_run_is_refused_and_the_old_report_stands(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "report.html").write_text("old")
     (tmp_path / "config.yaml").write_text("a: [1", encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"config\.yaml is not valid YAML"):
+    with pytest.raises(CheckpointError, match=r"config\.yaml cannot be read as YAML"):
         write_report(tmp_path)
     (tmp_path / "config.yaml").write_text("just words", encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"config\.yaml holds no settings"):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from limner.config.keys import Known, explain, known_keys, parse_overrides, placed
@@ -23,6 +22,7 @@ from limner.config.sections import (
 )
 from limner.data.data_settings import DataSettings, LabelSettings
 from limner.errors import ConfigError
+from limner.files import read_text, read_yaml, yaml_text
 from limner.networks import (
     DISCRIMINATORS,
     ENCODERS,
@@ -296,7 +296,7 @@ def replace(config: Config, changes: Mapping[str, object]) -> Config:
 
 def to_yaml(config: Config) -> str:
     """Return the complete configuration as YAML that `read_config` reads back equal."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    return yaml_text(config.model_dump(mode="json"))
 
 
 def resolved(config: Config) -> Config:
@@ -357,11 +357,9 @@ def read_config(path: Path) -> Config:
         ConfigError: it is missing, not YAML, or holds unknown keys or wrong values.
     """
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = read_yaml(read_text(path, error=ConfigError), path)
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing: a run's folder holds its config.yaml") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not readable YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(settings, dict):
         raise ConfigError(f"{path} holds no configuration: expected keys such as preset and data")
     return _validated(migrated(settings, origin=str(path)), origin=str(path))

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from limner.errors import ConfigError, unknown_name
+from limner.files import read_yaml
 
 
 @dataclass(frozen=True)
@@ -74,12 +74,7 @@ def parse_overrides(overrides: Iterable[str]) -> dict[str, object]:
         key, sign, text = override.partition("=")
         if not sign:
             raise ConfigError(f"--set {override}: write it as key=value")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ConfigError(f"--set {override}: the value is not readable as YAML") from None
-        if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
-            value = float(value)  # YAML 1.1 takes 2e-4 for a word
+        value = read_yaml(text, f"--set {override[:200]}")
         changes.pop(key.strip(), None)  # the last one counts, and in its place
         changes[key.strip()] = value
     return changes

@@ -10,10 +10,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from limner.errors import CheckpointError
-from limner.files import read_events, write_text
+from limner.files import read_events, read_text, read_yaml, write_text
 from limner.reporting import facts, score_table
 from limner.reporting.curves import (
     PALETTE,
@@ -95,11 +93,8 @@ def _read_config(path: Path) -> tuple[str, dict[str, Any]]:
     """Return config.yaml as text and as values; nothing where there is no such file."""
     if not path.is_file():
         return "", {}
-    text = path.read_text(encoding="utf-8")
-    try:
-        config = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise CheckpointError(f"{path} is not valid YAML: restore it, or train anew") from error
+    text = read_text(path, error=CheckpointError)
+    config = read_yaml(text, path, error=CheckpointError) or {}
     if not isinstance(config, dict):
         raise CheckpointError(f"{path} holds no settings: restore it, or train anew")
     return text, config
