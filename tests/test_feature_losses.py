@@ -32,6 +32,13 @@ def test_matching_weighs_depth_and_scales_out_and_leaves_out_logits(
     assert feature_matching(real, real).item() == 0
 
 
+@pytest.mark.parametrize("layers", [1, 3, 4])
+def test_matching_by_the_sum_is_spades_at_any_depth(layers: int) -> None:
+    real, fake = (pyramid(offset, scales=2, layers=layers) for offset in (0.0, 0.25))
+    matched = feature_matching(fake, real, layers="sum").item()
+    assert matched == pytest.approx(layers * 0.25, rel=1e-4)
+
+
 def test_matching_is_the_references_sum_at_their_depth() -> None:
     """Four inner layers (n_layers_D = 3): each has weight 4 / (3 + 1) over num_D = 2 scales."""
     real, fake = (

@@ -75,8 +75,8 @@ Manipulation with Conditional GANs", CVPR 2018, section 3.1; settings of its cod
 Reproduces: global generator (182,546,755 parameters with the 36 channels of Cityscapes: 35 labels
 and the edges of instances) against discriminators at 2 scales (5,603,202), LSGAN summed over
 scales, feature matching 10, perceptual loss 10 on VGG19, Adam 2e-4 (0.5, 0.999), batch 1, 100
-epochs at constant rate and 100 of linear decay. Not reproduced: both networks' losses are taken
-from the same, not yet updated pair of networks there; here the discriminators learn first.
+epochs at constant rate and 100 of linear decay, both networks' losses from the same, not yet
+updated pair of networks.
 Cost: 595,000 steps on Cityscapes' 2,975 pairs; a GPU. Memory in float32, reckoned from shapes: 2.8
 GiB for weights, gradients and Adam's averages, 2.9 GiB of features kept for the generator's
 backward pass (VGG19's and the discriminators' included), and what convolutions need besides.
@@ -89,7 +89,12 @@ paper measured it (table 1); not trained here.
             "data.size": [512, 1024],
             "data.labels": {},
             "generator.name": "pix2pixhd",
-            "discriminators": [{"name": "multiscale", "layers": 3, "scales": 2}],
+            "generator.init": "normal-weights",
+            "discriminators": [
+                {"name": "multiscale", "layers": 3, "scales": 2, "init": "normal-weights"}
+            ],
+            "training.update_order": "together",
+            "training.schedule": "linear-late",
             "objective.gan": "lsgan",
             "objective.scales": "sum",
             "objective.l1": 0.0,
@@ -119,6 +124,7 @@ Published: see `pix2pixhd-global`; not trained here.
         changes={
             "data.size": [1024, 2048],
             "generator.name": "pix2pixhd-local",
+            "generator.init": "normal-weights",
             "discriminators.0.scales": 3,
             "training.epochs": 100,
             "training.fix_global": 10.0,
@@ -140,7 +146,8 @@ Cost: about 0.15 s a step on one core of two.
             "generator.width": 24,
             "generator.downs": 3,
             "generator.blocks": 6,
-            "discriminators": [{"name": "multiscale", "width": 32, "layers": 2, "scales": 2}],
+            "discriminators.0.width": 32,
+            "discriminators.0.layers": 2,
             "objective.vgg": 0.0,
             "training.epochs": 100,
             "validation.images": 50,
@@ -156,7 +163,7 @@ channels of COCO-Stuff, ADE20K and Cityscapes) with spectral norm and batch stat
 processes, against discriminators at 2 scales (5,601,410 with 36 and 3 channels), hinge, feature
 matching 10, perceptual loss 10 on VGG19, Adam (0, 0.9) at 1e-4 for the generator and 4e-4 for the
 discriminators, batch 32 (of all processes: 8 with 4 each there), 100 epochs at constant rate and
-100 of linear decay. The discriminators learn first here, the generator there.
+100 of linear decay; the generator learns first, and the discriminators then see fresh pictures.
 Cost: 18,400 steps on Cityscapes' 2,975 pairs; the paper trained on 8 V100 GPUs. Memory in float32,
 reckoned from shapes: 1.5 GiB for weights, gradients and Adam's averages, and features kept for the
 generator's backward pass (VGG19's and the discriminators' included): 1.2 GiB for one picture, 3.8
@@ -174,7 +181,10 @@ Published (the paper's table 1): COCO-Stuff FID 22.6, mean IoU 37.4; ADE20K 33.9
                     **{"spectral": True, "bias": False, "init": "xavier"},
                 }
             ],
+            "training.update_order": "generator-first",
+            "training.schedule": "linear-late",
             "objective.gan": "hinge",
+            "objective.feature_layers": "sum",
             "objective.l1": 0.0,
             "objective.discriminator_scale": 1.0,
             "objective.feature_matching": 10.0,
@@ -192,8 +202,8 @@ Published (the paper's table 1): COCO-Stuff FID 22.6, mean IoU 37.4; ADE20K 33.9
 
 Paper: as `spade`, section 3, "multi-modal synthesis", and appendix A.
 Reproduces: the first map of the generator is made of a code of 256 numbers, drawn around what an
-encoder (10.46 million parameters) reads from the target; KL divergence 0.05 (averaged over
-samples; the paper's code sums over those of a GPU, four as a rule). Everything else as `spade`.
+encoder (10.46 million parameters) reads from the target; KL divergence 0.2, averaged over
+samples (the paper's code sums 0.05 of it over those of a GPU, four). Everything else as `spade`.
 Pictures: `limner translate RUN INPUTS --style PICTURE` takes another picture's style,
 `--samples N` draws N styles.
 Cost: as `spade`; 109,557,955 parameters in the generator with the 36 channels of Cityscapes, so
@@ -204,7 +214,7 @@ Published: see `spade`; not trained here.
         changes={
             "generator.latent": 256,
             "encoder.name": "spade-encoder",
-            "objective.kl": 0.05,
+            "objective.kl": 0.2,
         },
     ),
     "spade-small": Preset(

@@ -15,6 +15,8 @@ SCHEDULES: dict[str, Shape] = {
     "constant": lambda u, factor, stages: 1.0,
     # 1 - u: pix2pix.
     "linear": lambda u, factor, stages: 1.0 - u,
+    # The same an epoch later: pix2pixHD and SPADE.
+    "linear-late": lambda u, factor, stages: 1.0 - u,
     # (1 + cos(pi u)) / 2: Loshchilov and Hutter 2017, equation 5, one period down to zero.
     "cosine": lambda u, factor, stages: 0.5 * (1.0 + math.cos(math.pi * u)),
     # factor ^ floor(u stages): as many levels as stages, each `factor` times the one before.
@@ -41,9 +43,10 @@ def value(
         u = (epoch - n) / (epochs - n + 1)
 
     so that "linear" is pix2pix's 1 - max(0, k - n) / (n_decay + 1): at 200 epochs, 1 up to epoch
-    100, 100/101 in epoch 101 and 1/101 in epoch 200; the last epoch still learns. With steps in
-    place of epochs it is a schedule by the step; an epoch may be a fraction; beyond `epochs` the
-    value stays at its end. `factor` and `stages` belong to "steps" and "geometric".
+    100, 100/101 in epoch 101 and 1/101 in epoch 200; the last epoch still learns. With
+    "linear-late" n is one more: 1 up to epoch 101, 99/100 in epoch 102 and 1/100 in epoch 200. With
+    steps in place of epochs it is a schedule by the step; an epoch may be a fraction; beyond
+    `epochs` the value stays at its end. `factor` and `stages` belong to "steps" and "geometric".
 
     Raises:
         ConfigError: no schedule has that name, or a number is out of range.
@@ -57,8 +60,8 @@ def value(
             f"schedule {name} with decay_start {decay_start}, factor {factor}, stages {stages}: "
             "they must lie in [0, 1], in (0, 1] and at 1 or above"
         )
-    held = max(1, math.ceil(decay_start * epochs - 1e-9))
-    progress = min(1.0, max(0.0, epoch - held) / (epochs - held + 1))
+    held = max(1, math.ceil(decay_start * epochs - 1e-9)) + (name == "linear-late")
+    progress = min(1.0, max(0.0, epoch - held) / max(1, epochs - held + 1))
     return SCHEDULES[name](progress, factor, stages)
 
 

@@ -57,11 +57,22 @@ JUDGES = {
         lambda: make_discriminator("patch", in_channels=6, norm="sync-batch", layers=1),
         2,
     ),
-    "spectral": (
-        lambda: make_discriminator("multiscale", in_channels=6, width=4, spectral=True),
-        2,
-    ),
 }
+
+
+def test_a_spectral_discriminator_iterates_once_an_update() -> None:
+    """As SPADE's, which is shown both pictures in one pass, for its own loss and the other's."""
+    torch.manual_seed(0)
+    network = make_discriminator("multiscale", in_channels=6, width=4, spectral=True)
+    expected = copy.deepcopy(network)
+    source, target, fake = (image(seed, side=32) for seed in (0, 1, 2))
+    objective = Objective(l1=0, feature_matching=10.0)
+    objective.discriminator(network, source, target, fake)
+    objective.generator([(network, True)], source, target, fake)
+    for _ in range(2):
+        expected(torch.cat([source, fake], 1))
+    for one, two in zip(network.buffers(), expected.buffers(), strict=True):
+        torch.testing.assert_close(one, two)
 
 
 @pytest.mark.parametrize("kind", JUDGES)

@@ -84,4 +84,6 @@ def test_training_goes_on_as_it_would_have(name: str, tmp_path: Path) -> None:
     assert now.keys() == then.keys()
     moved = sum(float((then[key] - before[key]).abs().sum()) for key in then)
     apart = sum(float((then[key] - now[key]).abs().sum()) for key in then)
-    assert apart < 0.02 * moved
+    # pix2pixhd's kept run went on with the encoder's old averages where all begin to learn; now
+    # they are forgotten there with the generator's, as in the published code.
+    assert apart < (0.05 if name == "pix2pixhd" else 0.02) * moved

@@ -104,6 +104,7 @@ def test_four_steps_equal_two_a_resume_and_two(name: str, labelled: Path, tmp_pa
         "objective.r1_every=3",
         "training.discriminator_updates=2",
         "training.generator_updates=2",
+        "training.update_order=discriminator-first",
     ]
     if name == "pix2pixhd":
         settings.append("training.fix_global=1")

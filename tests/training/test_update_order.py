@@ -55,6 +55,26 @@ def test_together_accumulated_parts_equal_the_whole_batch(exact) -> None:
     )  # fmt: skip
 
 
+FIRST = "training.update_order=generator-first"
+
+
+def test_generator_first_the_discriminators_see_pictures_of_the_updated_generator(fabric) -> None:
+    first, in_turn = after_a_step(fabric, FIRST), after_a_step(fabric)
+    unmoved = after_a_step(fabric, STILL)
+    for key, value in first["generator"].items():  # it met the discriminators of before
+        assert torch.equal(value, unmoved["generator"][key]), key
+    assert any(
+        not torch.equal(value, in_turn["discriminator"][key])
+        for key, value in first["discriminator"].items()
+    )
+
+
+def test_generator_first_accumulated_parts_equal_the_whole_batch(exact) -> None:
+    check_parts_equal_the_whole(
+        exact, TWO, FIRST, "discriminators.0.bias=false", "discriminators.1.bias=false"
+    )
+
+
 @pytest.mark.parametrize("order", ["together", "discriminator-first"])
 def test_a_fresh_picture_costs_a_pass_and_has_other_noise(order: str, fabric) -> None:
     passes, figures = {}, {}

@@ -72,6 +72,7 @@ def test_accumulated_parts_equal_the_whole_batch_with_every_term(name: str, exac
     terms = (
         "objective.l1=1", "objective.r1=1", "objective.r1_every=2", "generator.bias=false",
         "discriminators.0.bias=false", "training.generator_updates=2",
+        "training.update_order=discriminator-first",
     )  # fmt: skip
     biasless = ("encoder.bias=false",) if "features" in name else ()
     whole = build_state(tiny(name, *terms, *biasless, "training.batch_size=4"), exact)

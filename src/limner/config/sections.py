@@ -54,6 +54,8 @@ class ObjectiveSettings(Section):
     Penalties and the discriminator's terms add up the same way; feature matching is a mean."""
     feature_matching: Weight = 0.0
     """Weight of the mean absolute difference of the discriminators' inner features."""
+    feature_layers: Literal["mean", "sum"] = "mean"
+    """How a scale's layers add up there: 4 times the mean, as in pix2pixHD, or SPADE's sum."""
     vgg: Weight = 0.0
     """Weight of the perceptual loss; its classifier's weights are found, or fetched, beforehand."""
     vgg_network: Literal["vgg19", "vgg16"] = "vgg19"
@@ -107,10 +109,13 @@ class TrainingSettings(Section):
     """Updates of the discriminators in a step, on the same pairs with noise drawn anew."""
     generator_updates: PositiveInt = 1
     """Updates of the generator in a step, on the same pairs with noise drawn anew."""
-    update_order: Literal["discriminator-first", "together"] = "discriminator-first"
+    update_order: Literal["discriminator-first", "together", "generator-first"] = (
+        "discriminator-first"
+    )
     """Whether the generator meets the discriminators just updated, or the ones of before.
 
-    Together, both losses are computed before either update, as in the study."""
+    Together, both losses are computed before either update, as in the study and pix2pixHD;
+    generator-first, the discriminators then see pictures made anew, as in SPADE."""
     fresh_fake: bool = False
     """Whether the generator makes the picture for its own loss anew, with other noise.
 
@@ -129,8 +134,8 @@ class TrainingSettings(Section):
     """Adam's decay rates."""
     weight_decay: Weight = 0.0
     """Decoupled for adamw, L2 for the others."""
-    schedule: Literal["constant", "linear", "cosine"] = "linear"
-    """How the learning rates change from epoch to epoch."""
+    schedule: Literal["constant", "linear", "linear-late", "cosine"] = "linear"
+    """How the learning rates change from epoch to epoch; linear-late decays an epoch later."""
     decay_start: Fraction = 0.5
     """The part of the epochs before the decay begins."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None

@@ -147,6 +147,8 @@ INITS: dict[str, Callable[[Tensor, float, torch.Generator], object]] = {
     "kaiming": lambda weight, gain, rng: nn.init.kaiming_normal_(weight, generator=rng),
     # Saxe et al. 2013, times gain.
     "orthogonal": lambda weight, gain, rng: nn.init.orthogonal_(weight, gain, generator=rng),
+    # N(0, gain^2) for weights alone: pix2pixHD leaves the biases as PyTorch draws them.
+    "normal-weights": lambda weight, gain, rng: nn.init.normal_(weight, 0.0, gain, generator=rng),
     # What PyTorch itself does to convolutions; gain has no part in it.
     "default": _default,
 }
@@ -163,7 +165,8 @@ def initialise(
     """Draw all weights of `network` in place from `generator`, in the order of its modules.
 
     Convolutions get the named initialisation and biases 0; norms with a scale get N(1, 0.02^2)
-    and shift 0, as the pix2pix family does. `init="default"` is PyTorch's own for all of them.
+    and shift 0, as the pix2pix family does. `init="default"` is PyTorch's own for all of them,
+    "normal-weights" for biases.
     The global generator is neither read nor moved. `generator` lives on the network's device.
 
     Raises:
@@ -178,7 +181,8 @@ def initialise(
                 module.draw_vectors(generator)
             if module.bias is not None:
                 # PyTorch takes the size of the second axis for the fan of transposed ones too.
-                bound = 1 / math.sqrt(module.weight[0].numel()) if init == "default" else 0.0
+                drawn = init in ("default", "normal-weights")
+                bound = 1 / math.sqrt(module.weight[0].numel()) if drawn else 0.0
                 nn.init.uniform_(module.bias, -bound, bound, generator=generator)
         elif isinstance(module, _AFFINE_NORMS) and module.weight is not None:
             spread = 0.0 if init == "default" else _NORM_SPREAD

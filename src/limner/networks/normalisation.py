@@ -142,6 +142,20 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 @contextlib.contextmanager
+def held_vectors(network: object) -> Iterator[None]:
+    """Let the spectral norms of `network` keep their vectors: passes within iterate nothing."""
+    modules = network.modules() if isinstance(network, nn.Module) else ()
+    layers = [module for module in modules if isinstance(module, SpectralConv2d)]
+    for layer in layers:
+        layer.held = (layer.u.clone(), layer.v.clone())
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.held = None
+
+
+@contextlib.contextmanager
 def in_parts(network: nn.Module, parts: int) -> Iterator[None]:
     """Let the batch norms of `network` take their input for so many batches."""
     norms = [module for module in network.modules() if isinstance(module, BatchNorm2d)]

@@ -19,7 +19,7 @@ from limner.losses import (
     l2,
     r1,
 )
-from limner.networks.normalisation import BatchNorm2d, SpectralConv2d, in_parts
+from limner.networks.normalisation import BatchNorm2d, held_vectors, in_parts
 from limner.objective.augment import AUGMENTATIONS, Drawn, draw
 from limner.objective.perceptual import INPUTS, Perceptual, make_perceptual
 
@@ -53,6 +53,8 @@ class Objective:
         instance_noise: standard deviation of the noise added to all that discriminators see.
         scales: whether the terms of a discriminator's scales are averaged ("mean") or added
             ("sum").
+        feature_layers: how the layers' distances of a scale add up in `feature_matching`: "mean"
+            (4 times it, as pix2pixHD) or "sum" (SPADE).
         r1, r1_every: weight of the gradient penalty on real pictures, and the steps between.
         augment: keys of `AUGMENTATIONS`, done to all that discriminators see.
         perceptual: what `vgg` weighs, made by `make_perceptual`.
@@ -68,6 +70,7 @@ class Objective:
     instance_noise: float = 0.0
     scales: str = "mean"
     feature_matching: float = 0.0
+    feature_layers: str = "mean"
     vgg: float = 0.0
     kl: float = 0.0
     r1: float = 0.0
@@ -214,36 +217,33 @@ class Objective:
             if self.feature_matching:
                 with torch.no_grad():  # under the same draw, or features would not correspond
                     seen = self._seen(source, target, drawn, conditional=conditional)
-                    real_features = network(seen)
-                distances.append(feature_matching(scales, real_features))
+                    with held_vectors(network):  # both pictures under the same weights
+                        real_features = network(seen)
+                distances.append(
+                    feature_matching(scales, real_features, layers=self.feature_layers)
+                )
         return adversarial, distances
 
 
 def _logits_of_both(
     network: Discriminator, fake: Tensor, real: Tensor
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the logits of both, from one pass where that gives what two would.
+    """Return the logits of both, from one pass but where that would mix their statistics.
 
-    The fake pictures come first, as in the reference: with batch norm the order decides the running
-    statistics.
+    One pass is one power iteration of a spectral norm, as in SPADE. The fake pictures come first,
+    as in the reference: with batch norm the order decides the running statistics.
     """
-    if not isinstance(network, nn.Module) or not all(map(_takes_parts, network.modules())):
+    if not isinstance(network, nn.Module) or any(map(_mixes, network.modules())):
         return _logits(network(fake)), _logits(network(real))
     with in_parts(network, 2):
         both = [logits.chunk(2) for logits in _logits(network(torch.cat([fake, real])))]
     return [fake for fake, _ in both], [real for _, real in both]
 
 
-def _takes_parts(layer: nn.Module) -> bool:
-    """Whether a layer does to two batches at once what it does to one after the other.
-
-    Other batch norms would mix their statistics; a spectral norm's power iteration takes one step
-    a pass.
-    """
-    mixes = isinstance(layer, nn.modules.batchnorm._BatchNorm) and not isinstance(
-        layer, BatchNorm2d
-    )
-    return not mixes and not isinstance(layer, SpectralConv2d)
+def _mixes(layer: nn.Module) -> bool:
+    """Whether a layer would mix the statistics of two batches given at once."""
+    batch_norm = nn.modules.batchnorm._BatchNorm
+    return isinstance(layer, batch_norm) and not isinstance(layer, BatchNorm2d)
 
 
 def _logits(scales: Sequence[Sequence[Tensor]]) -> list[Tensor]:

@@ -77,7 +77,11 @@ def held_parameters(state: State) -> list[nn.Parameter]:
 
 
 def begin_whole(state: State) -> None:
-    """Make the generator's optimiser forget its past in the step in which all begin to learn."""
+    """Make the optimizers forget their past in the step in which all of the generator learns.
+
+    The encoder's too, as pix2pixHD makes one new optimizer for both.
+    """
     if state.step == state.frozen_until > 0:
-        optimizer = state.generator.optimizer
-        getattr(optimizer, "optimizer", optimizer).state.clear()
+        for network in state.learners:
+            optimizer = network.optimizer
+            getattr(optimizer, "optimizer", optimizer).state.clear()

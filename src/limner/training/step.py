@@ -56,8 +56,10 @@ def update_in_turn(
     discriminators learn to tell target y from the generator's picture of source x, then the
     generator learns against the discriminators just updated, in the order of
     pytorch-CycleGAN-and-pix2pix. With `training.update_order` "together" both gradients are taken
-    before either update (the study's order, and pix2pixHD's). Either update is repeated as
-    `training.discriminator_updates` and `training.generator_updates` say, with noise drawn anew.
+    before either update (the study's order, and pix2pixHD's); with "generator-first" the generator
+    begins, and the discriminators see pictures that it makes anew (SPADE's order). Either
+    update is repeated as `training.discriminator_updates` and `training.generator_updates` say,
+    with noise drawn anew.
 
     The batch is worked through in `training.accumulate` parts whose gradients add up to those of
     the whole batch. With one part the last picture made for the discriminators serves the
@@ -78,23 +80,66 @@ def update_in_turn(
     training = state.config.training
     parts = parts_of(batch, training.accumulate, state.config.expansion)
     scalars = defaultdict(lambda: torch.zeros((), device=state.fabric.device))
-    reuse = len(parts) == 1 and not training.fresh_fake
-    pictures = None
-    for left in reversed(range(training.discriminator_updates if state.discriminators else 0)):
-        terms, pictures = discriminator_gradients(state, parts, objective, keep=reuse and not left)
-        _add(scalars, terms, 1 / (len(parts) * training.discriminator_updates))
-        if training.update_order == "discriminator-first":
+    if training.update_order == "generator-first":
+        update_generator(state, parts, objective, scalars, None)
+        update_discriminators(state, parts, objective, scalars, keep=False)
+    elif training.update_order == "together":
+        keep = len(parts) == 1 and not training.fresh_fake
+        pictures = update_discriminators(state, parts, objective, scalars, keep=keep, apply=False)
+        update_generator(state, parts, objective, scalars, pictures)
+        optimizer_steps(state.discriminators)
+    else:
+        keep = len(parts) == 1 and not training.fresh_fake
+        pictures = update_discriminators(state, parts, objective, scalars, keep=keep)
+        update_generator(state, parts, objective, scalars, pictures)
+    return dict(scalars)
+
+
+def update_discriminators(
+    state: State,
+    parts: Sequence[Part],
+    objective: Objective,
+    scalars: dict[str, Tensor],
+    *,
+    keep: bool,
+    apply: bool = True,
+) -> Pictures | None:
+    """Take the discriminators' updates of a step, adding their terms to `scalars`.
+
+    Args:
+        state, parts, objective, scalars: as in a step.
+        keep: return the last pictures with their graph, for the generator.
+        apply: update; False leaves the gradients for later.
+    """
+    pictures, updates = None, state.config.training.discriminator_updates
+    for left in reversed(range(updates if state.discriminators else 0)):
+        terms, pictures = discriminator_gradients(state, parts, objective, keep=keep and not left)
+        _add(scalars, terms, 1 / (len(parts) * updates))
+        if apply:
             optimizer_steps(state.discriminators)
+    return pictures
+
+
+def update_generator(
+    state: State,
+    parts: Sequence[Part],
+    objective: Objective,
+    scalars: dict[str, Tensor],
+    pictures: Pictures | None,
+) -> None:
+    """Take the updates of the generator and its encoder, adding their terms to `scalars`.
+
+    `pictures` are the only part's, with their graph, where they are made already; they serve the
+    first update alone.
+    """
     begin_whole(state)
+    updates = state.config.training.generator_updates
     with frozen(state.discriminators):
-        for _ in range(training.generator_updates):
+        for _ in range(updates):
             terms = generator_gradients(state, parts, objective, pictures)
-            _add(scalars, terms, 1 / (len(parts) * training.generator_updates))
+            _add(scalars, terms, 1 / (len(parts) * updates))
             optimizer_steps(state.learners)
             pictures = None
-    if training.update_order == "together":
-        optimizer_steps(state.discriminators)
-    return dict(scalars)
 
 
 def discriminator_gradients(
