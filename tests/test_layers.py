@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import limner
@@ -85,3 +86,12 @@ def test_the_core_does_without_torchvision() -> None:
 def test_no_two_modules_have_one_name() -> None:
     names = [path.stem for path in ROOT.rglob("*.py") if path.stem != "__init__"]
     assert sorted(set(names)) == sorted(names)
+
+
+def test_yaml_is_read_in_one_place() -> None:
+    readers = [
+        str(path.relative_to(ROOT))
+        for path in ROOT.rglob("*.py")
+        if re.search(r"yaml\.(safe_)?load", path.read_text(encoding="utf-8"))
+    ]
+    assert readers == []

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
-from limner.files import read_events, write_text
+from limner.files import disk_errors, read_events, write_text
 
 
 class Listener(Protocol):
@@ -47,8 +47,10 @@ class JsonLog:
     def __call__(self, event: str, fields: dict[str, Any]) -> None:
         """Append one line."""
         plain = {key: _json_safe(value) for key, value in fields.items()}
-        self.file.write(json.dumps({"event": event, "time": round(time.time(), 3), **plain}) + "\n")
-        self.file.flush()
+        line = json.dumps({"event": event, "time": round(time.time(), 3), **plain}) + "\n"
+        with disk_errors(Path(self.file.name)):
+            self.file.write(line)
+            self.file.flush()
 
     def close(self) -> None:
         """Close the file."""
