@@ -11,12 +11,12 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-import limner.training
+import limner.api
 from limner.cli import main
 from limner.training.checkpoint import contiguous
 
 folder, words = Path(sys.argv[1]), sys.argv[2:]
-train = limner.training.train
+train = limner.api.train
 
 
 def keeping(*arguments, **keywords):
@@ -32,5 +32,5 @@ def keeping(*arguments, **keywords):
     return state
 
 
-limner.training.train = keeping
+limner.api.train = keeping
 sys.exit(main(words))
