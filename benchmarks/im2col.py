@@ -1,6 +1,6 @@
 """The layers of a U-Net, forward and backward: PyTorch's convolutions against Limner's.
 
-    python benchmarks/cpu.py [--width 64] [--size 256] [--batch 1] [--anyway]
+    python benchmarks/im2col.py [--width 64] [--size 256] [--batch 1] [--anyway]
 
 Baseline: `torch.nn.functional.conv2d` and `conv_transpose2d` on the same values, interleaved.
 Limner's are matrix products up to `cpu.FEW` positions; beyond, where it has its maps channels

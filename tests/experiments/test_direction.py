@@ -66,6 +66,8 @@ def test_published_figures_do_not_stand_beside_another_task(drawn: Path, tmp_pat
         assert shown.count("FID") == (3 if count else 0)
         text = (tmp_path / direction / "report.md").read_text()
         assert f"Direction: {direction}" in text
+        page = (tmp_path / direction / "report.html").read_text()
+        assert ("<h2>Published and measured</h2>" in page) == (count > 0)
         assert ("186.1885" in text) == (count > 0)
         assert ("left out" in text) == (count == 0)
 
