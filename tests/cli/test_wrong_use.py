@@ -56,7 +56,7 @@ def test_an_out_or_a_run_that_is_none(command: str, said, run: Path, data: Path)
     words: dict[str, tuple[object, ...]] = {
         "export": (run, "--out", file / "x.onnx"),
         "bench": (data, "--rounds", 2),
-        "translate": (run, data / "test", "--out", file / "x"),
+        "translate": (run, data / "test", "--side", "left", "--out", file / "x"),
         "evaluate": (file, data),
         "experiment": (file, data, "--out", file / "x"),
     }

@@ -277,7 +277,7 @@ def test_what_is_no_run_is_refused_and_the_old_report_stands(tmp_path: Path) -> 
     ("preset_name", "terms"),
     [
         ("spade", {"hinge GAN": "1", "feature matching": "10", "VGG19": "10"}),
-        ("spade-vae", {"hinge GAN": "1", "feature matching": "10", "VGG19": "10", "KL": "0.05"}),
+        ("spade-vae", {"hinge GAN": "1", "feature matching": "10", "VGG19": "10", "KL": "0.2"}),
         ("pix2pix", {"vanilla GAN": "1", "L1": "100"}),
     ],
 )
