@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from overriding import with_overrides
 
 from limner.config import (
@@ -127,6 +128,26 @@ def test_an_unknown_key_in_a_file_names_file_and_nearest_key(tmp_path: Path) -> 
         read_config(path)
     assert str(path) in str(caught.value)
     assert "training.batch_size" in str(caught.value)
+
+
+def test_names_of_keys_in_files_of_format_1_are_read(tmp_path: Path) -> None:
+    settings = preset("pix2pixhd").model_dump(mode="json")
+    del settings["format"]
+    del settings["generator"]["activation_checkpointing"], settings["training"]["cuda_graph"]
+    settings["generator"]["checkpointing"] = settings["training"]["capture"] = True
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    config = read_config(path)
+    assert config.generator.keywords["activation_checkpointing"] is True
+    assert config.training.cuda_graph is True
+
+
+@pytest.mark.parametrize("number", [0, 99, "two", None, True])
+def test_formats_that_are_not_known_are_refused(number: object, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"preset": "pix2pix", "format": number}))
+    with pytest.raises(ConfigError, match="format"):
+        read_config(path)
 
 
 def test_a_configuration_file_cannot_run_code(tmp_path: Path) -> None:

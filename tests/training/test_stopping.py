@@ -142,6 +142,15 @@ def test_two_processes_equal_one_with_the_doubled_batch(pairs: Path, tmp_path: P
             assert float((value - theirs[key]).abs().max()) < 1e-6, key
     facts = read_events(tmp_path / "two")[0]
     assert facts["processes"] == 2
+    # The log has the means over both processes, which are those of the whole batch.
+    logs = [
+        [event for event in read_events(tmp_path / run) if event["event"] == "train"]
+        for run in ("two", "one")
+    ]
+    assert len(logs[0]) == len(logs[1]) > 0
+    for mine, theirs in zip(*logs, strict=True):
+        for key in ("g/l1", "g/gan", "d/real", "d/fake"):
+            assert mine[key] == pytest.approx(theirs[key], abs=2e-6), (mine["step"], key)
 
 
 def test_more_devices_than_processes_are_answered_with_torchrun(

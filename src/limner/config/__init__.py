@@ -340,7 +340,7 @@ def migrated(settings: dict[str, Any], *, origin: str) -> dict[str, Any]:
         ConfigError: they are of a format that this version does not know.
     """
     found = settings.get("format", 1)
-    if not isinstance(found, int) or not 1 <= found <= FORMAT:
+    if type(found) is not int or not 1 <= found <= FORMAT:
         raise ConfigError(
             f"{origin} has format {found!r}, and this version reads 1 to {FORMAT}: use the version "
             "of Limner that wrote it, or a newer one"
