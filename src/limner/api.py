@@ -18,7 +18,7 @@ from torch import Tensor
 from limner import __version__
 from limner.config import Config, to_yaml
 from limner.data import PairedDataset
-from limner.errors import ConfigError, TrainingError
+from limner.errors import ConfigError, DataError, OutOfMemoryError, TrainingError
 from limner.evaluation.evaluate import check_metrics, measure_translations
 from limner.evaluation.measure import find_weights
 from limner.evaluation.metrics import FIGURES
@@ -43,6 +43,7 @@ from limner.training.datasets import TrainingData, keep_resident, open_training_
 from limner.training.events import Events, JsonLog, Progress, TensorBoardLog, forget_after
 from limner.training.held_out import held_out_losses
 from limner.training.loop import Loop
+from limner.training.machine import differences, slow_numbers, training_memory
 from limner.training.state import State, build_state
 
 if TYPE_CHECKING:
@@ -98,20 +99,20 @@ def train(
     if fabric.is_global_zero:
         checkpoint, changed = check_run(out, config, resume=resume, allow=allow)
     checkpoint = fabric.broadcast(checkpoint)
-    state = build_state(config, fabric)
-    state.data = data.fingerprint
+    with training_memory(config, out):
+        state = build_state(config, fabric)
+        if checkpoint is None:
+            start_from_run(state)
+        else:
+            load_checkpoint(state, checkpoint)
     state.frozen_until = round(config.training.fix_global * data.steps_per_epoch)
-    if checkpoint is None:
-        start_from_run(state)
-    else:
-        load_checkpoint(state, checkpoint)
-        if not data.same_pairs(state.data) and "data" not in allow:
-            raise ConfigError(
-                f"the training pairs are not those that {out} was trained on "
-                f"({state.data['pairs']} then, {data.fingerprint['pairs']} now, or other files): "
-                "give the same data, or repeat with --allow data"
-            )
-        state.data = data.fingerprint
+    if checkpoint is not None and not data.same_pairs(state.data) and "data" not in allow:
+        raise ConfigError(
+            f"the training pairs are not those that {out} was trained on "
+            f"({state.data['pairs']} then, {data.fingerprint['pairs']} now, or other files): "
+            "give the same data, or repeat with --allow data"
+        )
+    state.data = data.fingerprint
     # All is checked: from here on the run is written to, by this training alone.
     with contextlib.ExitStack() as stack:
         if fabric.is_global_zero:
@@ -130,7 +131,7 @@ def train(
             events.emit("start", **facts)
         else:
             _complete_log(events, state, out)
-            for note in _differences_of_machines(out, facts):
+            for note in differences(read_events(out), facts):
                 events.emit("note", text=note)
             machine = {key: facts[key] for key in ("device", "processes", "threads")}
             events.emit("resume", step=state.step, changed=changed, command=command, **machine)
@@ -153,10 +154,13 @@ def train(
                 events.emit("note", text=f"training.cuda_graph is left out: {reason}")
         if config.training.resident and (reason := keep_resident(data, fabric.device)):
             events.emit("note", text=f"training.resident is left out: {reason}")
+        if (reason := slow_numbers(config, fabric.device)) is not None:
+            events.emit("note", text=reason)
+        calm = numerics(deterministic=config.training.deterministic)
         try:
-            with kept_memory(), numerics(deterministic=config.training.deterministic):
+            with training_memory(config, out), kept_memory(), calm:
                 loop.run()
-        except TrainingError as error:
+        except (TrainingError, DataError, OutOfMemoryError) as error:
             events.emit("stopped", step=state.step, reason=str(error))
             raise
     return state
@@ -168,23 +172,6 @@ def _complete_log(events: Events, state: State, out: Path) -> None:
     if all(event.get("step") != state.step for event in known):
         best = state.best is not None and state.best["step"] == state.step
         events.emit("checkpoint", step=state.step, best=best)
-
-
-def _differences_of_machines(out: Path, facts: dict[str, Any]) -> list[str]:
-    """Say in which of processes and threads a resumed training differs from its last part.
-
-    Either changes the order of sums, so that the last digits of what follows differ.
-    """
-    before: dict[str, Any] = {}
-    for event in read_events(out):
-        if event["event"] in ("start", "resume"):
-            before |= event
-    return [
-        f"{key} were {before[key]} and are {facts[key]}: the training goes on, and not to the "
-        "same last digit"
-        for key in ("processes", "threads")
-        if key in before and before[key] != facts[key]
-    ]
 
 
 def build_fabric(config: Config, accelerator: str, devices: int | None) -> Fabric:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
-from collections.abc import Iterable, Iterator
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 # The disk, not the path, is at fault; EFBIG is a quota of one file.
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG})
@@ -84,18 +87,31 @@ class OutOfMemoryError(LimnerError, MemoryError):
     exit_code = 1
 
 
+# How libraries say it that have no exception of their own for it: torch's CPU allocator, the
+# system, C++, CUDA's libraries, threads and processes that cannot be started.
+_LACKS = re.compile(
+    r"DefaultCPUAllocator|cannot allocate memory|std::bad_alloc|out of memory|ALLOC_FAILED"
+    r"|can't start new thread",
+    re.IGNORECASE,
+)
+
+
 def ran_out_of_memory(error: BaseException) -> bool:
     """Say whether an exception, perhaps of torch, tells that memory was lacking."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
-    )
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and _LACKS.search(str(error)) is not None
 
 
 @contextlib.contextmanager
-def memory_errors(doing: str, *, cure: str) -> Iterator[None]:
+def memory_errors(doing: str, *, cure: str | Callable[[], str]) -> Iterator[None]:
     """Turn a lack of memory within the block into one sentence: what was tried, what was free.
+
+    Args:
+        doing: what is done within the block, such as "measuring pictures".
+        cure: what needs less memory, or what says so when it is asked.
 
     Raises:
         OutOfMemoryError: memory ran out.
@@ -104,21 +120,57 @@ def memory_errors(doing: str, *, cure: str) -> Iterator[None]:
         yield
     except LimnerError:
         raise
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, OSError) as error:
         if not ran_out_of_memory(error):
             raise
-        free = _free_memory()
-        free = "" if free is None else f" ({free / 2**30:.1f} GiB are free)"
-        raise OutOfMemoryError(f"memory ran out while {doing}{free}: {cure}") from error
+        advice = cure if isinstance(cure, str) else cure()
+        raise OutOfMemoryError(f"memory ran out while {doing}{_room(error)}: {advice}") from error
+
+
+def _room(error: BaseException) -> str:
+    """Say how much memory is free where it was lacking; "" where nobody knows."""
+    torch: Any = sys.modules.get("torch")
+    place, free = "", _free_memory()
+    if torch is not None and isinstance(error, torch.cuda.OutOfMemoryError):
+        place, free = " of the device", None
+        with contextlib.suppress(Exception):  # a device that is lost says nothing
+            free = torch.cuda.mem_get_info()[0]
+    return "" if free is None else f" ({free / 2**30:.1f} GiB{place} are free)"
 
 
 def _free_memory() -> int | None:
-    """Return the bytes that processes may still take of this machine, None where it is unsaid."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return None
+    """Return the bytes that this process may still take, None where the system does not say.
+
+    That is what the machine has, and what is left of the limits of the process (`ulimit -v`) and
+    of its container.
+    """
+    bounds = []
+    for find in (_of_machine, _of_process, _of_container):
+        with contextlib.suppress(OSError, ValueError, IndexError, ImportError):
+            bounds.append(find())
+    return max(0, min(bounds)) if bounds else None
+
+
+def _of_machine() -> int:
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return int(found[0]) * 1024
+
+
+def _of_process() -> int:
+    import resource
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        raise ValueError("no limit")
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    return limit - pages * resource.getpagesize()
+
+
+def _of_container() -> int:
+    folder = Path("/sys/fs/cgroup")
+    limit, used = ((folder / f"memory.{name}").read_text() for name in ("max", "current"))
+    return int(limit) - int(used)  # "max" is no number
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:

@@ -22,6 +22,9 @@ HARMLESS = {
     "data.cache_gib",
     "data.type.source",  # a fact of the data, which runs of before did not record
     "data.type.target",
+    "generator.activation_checkpointing",
+    "training.cuda_graph",
+    "training.resident",
     "training.workers",
     "training.log_every",
     "training.checkpoint_every",

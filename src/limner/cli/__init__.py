@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    from limner.errors import LimnerError
+    from limner.errors import LimnerError, ran_out_of_memory
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # no letter ends a command that has done its work
@@ -53,15 +53,12 @@ def _run(words: list[str]) -> int:
     except BrokenPipeError:
         _silence_stdout()  # the reader of our output has gone (`| head`): nothing is left to say
         return 0
-    except MemoryError as error:
-        _complain(_out_of_memory(error))
-        return 1
-    except OSError as error:
-        return _system_error(error, words)
     except Exception as error:
-        if _ran_out_of_memory(error):
+        if ran_out_of_memory(error):
             _complain(_out_of_memory(error))
             return 1
+        if isinstance(error, OSError):
+            return _system_error(error, words)
         return _fault(error, words)
     return 0
 
@@ -110,13 +107,6 @@ def _silence_stdout() -> None:
     """Send what is still buffered nowhere, so that the interpreter's end does not fail on it."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _ran_out_of_memory(error: Exception) -> bool:
-    """Say whether torch, which may not be imported yet, lacked memory of a device or the host."""
-    return type(error).__name__ == "OutOfMemoryError" or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    )
 
 
 def _out_of_memory(error: BaseException) -> str:

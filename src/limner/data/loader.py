@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import functools
 import itertools
-import os
-import signal
-import weakref
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Sampler
 
+from limner.data.batch_workers import made_ahead, until_exit
 from limner.data.dataset import PairedDataset, Sample
 from limner.errors import ConfigError, DataError
 
@@ -123,68 +117,39 @@ N x 1 x H x W, is 1 where pixels count; it is there where some values stand for 
 """
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """A `DataError` on its way out of a worker; torch would bury its sentence in a traceback."""
+class BatchLoader:
+    """Batches of a data set in the order of a sampler; each pass over it begins anew.
 
-    message: str
+    With workers, processes make them ahead of time (`batch_workers`), without, they are made here.
+    """
 
-
-class _Guarded(Dataset):
-    def __init__(self, dataset: PairedDataset):
+    def __init__(
+        self, dataset: PairedDataset, batches: EpochBatches, *, workers: int, pin_memory: bool
+    ):
         self.dataset = dataset
+        self.batches = batches
+        self.workers = workers
+        self.pin_memory = pin_memory
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(self.batches)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample | _Failure:
-        try:
-            return self.dataset[key]
-        except DataError as error:
-            return _Failure(str(error))
+    def __iter__(self) -> Iterator[Batch]:
+        if self.workers:
+            made = until_exit(made_ahead(self._batch, self.batches, workers=self.workers))
+        else:
+            made = map(self._batch, self.batches)
+        return map(_pinned, made) if self.pin_memory else made
 
-
-class BatchLoader(DataLoader):
-    """A `DataLoader` that raises the `DataError` of a worker as it was raised there."""
-
-    def __init__(self, dataset: Dataset, **options: Any):
-        # Shared with the workers: 0 while their batches are wanted.
-        self._dismissed = torch.zeros(1, dtype=torch.uint8).share_memory_()
-        start = functools.partial(_start_worker, dismissed=self._dismissed)
-        super().__init__(dataset, worker_init_fn=start, **options)
-
-    def __iter__(self) -> Iterator[Batch]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        self._dismissed.zero_()
-        batches = _unwrapped(super().__iter__())
-        weakref.finalize(batches, self._dismissed.fill_, 1)
-        _LIVE.add(batches)
-        return batches
+    def _batch(self, keys: Sequence[tuple[int, int]]) -> Batch:
+        return collate([self.dataset[key] for key in keys])
 
 
-def _unwrapped(batches: Iterator[Batch | _Failure]) -> Generator[Batch, None, None]:
-    failure = None
-    for batch in batches:
-        if isinstance(batch, _Failure):
-            failure = batch
-            break
-        yield batch
-    # Ends the workers now. Were the iterator kept in the traceback, the collection of that cycle
-    # would take the queues before the iterator, whose workers would then never hear of the end.
-    del batches
-    if failure is not None:
-        raise DataError(failure.message)
-
-
-# Iterators that may have workers. At exit multiprocessing sends SIGTERM to workers that still run
-# and waits for them; ours ignore it while their batches are wanted, so they are dismissed before.
-_LIVE: weakref.WeakSet[Generator[Batch, None, None]] = weakref.WeakSet()
-
-
-@atexit.register
-def _dismiss_workers() -> None:
-    for batches in list(_LIVE):
-        with contextlib.suppress(ValueError):  # in use by another thread
-            batches.close()
+def _pinned(batch: Batch) -> Batch:
+    return {
+        name: value.pin_memory() if isinstance(value, Tensor) else value
+        for name, value in batch.items()
+    }
 
 
 def make_loader(
@@ -205,8 +170,7 @@ def make_loader(
 
     One loader with `epochs=None` (without end) or the number that is left serves a whole training:
     its workers start once. The order is that of `EpochBatches` under the data set's seed; torch's
-    own random generator is not touched. Workers leave Ctrl-C to the main process and run one
-    thread each. `pin_memory` counts only where there is a CUDA device.
+    own random generator is not touched. `pin_memory` counts only where there is a CUDA device.
     """
     batches = EpochBatches(
         len(dataset),
@@ -220,15 +184,8 @@ def make_loader(
         rank=rank,
         world_size=world_size,
     )
-    return BatchLoader(
-        _Guarded(dataset),
-        batch_sampler=batches,
-        num_workers=workers,
-        collate_fn=_collate_guarded,
-        pin_memory=pin_memory and torch.cuda.is_available(),
-        # DataLoader draws a seed for its workers; from this, not from the generator of the run.
-        generator=torch.Generator().manual_seed(0),
-    )
+    pin = pin_memory and torch.cuda.is_available()
+    return BatchLoader(dataset, batches, workers=workers, pin_memory=pin)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -254,28 +211,3 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 def _size(image: Tensor) -> str:
     return f"{image.shape[-1]}x{image.shape[-2]}"
-
-
-def _collate_guarded(samples: Sequence[Sample | _Failure]) -> Batch | _Failure:
-    sound: list[Sample] = []
-    for sample in samples:
-        if isinstance(sample, _Failure):
-            return sample
-        sound.append(sample)
-    try:
-        return collate(sound)
-    except DataError as error:
-        return _Failure(str(error))
-
-
-def _start_worker(_: int, *, dismissed: Tensor) -> None:
-    # Ctrl-C and a supervisor's SIGTERM may go to the whole process group; the main process
-    # decides what they mean, and its workers end when it tells them or is gone. It does tell them
-    # by SIGTERM where nothing else reaches them, but not before it has given up their batches.
-    def leave(*_: object) -> None:
-        if dismissed.item():
-            os._exit(0)
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, leave)
-    torch.set_num_threads(1)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from limner import __version__
-from limner.errors import ConfigError, DataError
+from limner.errors import ConfigError, DataError, memory_errors
 from limner.evaluation.features import EXTRACTORS, exact, feature_cache, stacks
 from limner.evaluation.features.extraction import CHUNK, FeatureWork, in_threads
 from limner.evaluation.image_sets import (
@@ -58,6 +58,7 @@ PACKAGES = ("torch", "numpy", "pillow", "safetensors", "scipy")
 """What figures come out of, and whose versions stand beside them."""
 
 
+@memory_errors("measuring pictures", cure="measure fewer --metrics at once, or lighter ones")
 def measure(
     real: Images,
     fake: Images,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from limner import __version__
 from limner.config import Config
 from limner.data import label_table
-from limner.errors import ConfigError, DataError, ExportError, unknown_name
+from limner.errors import ConfigError, DataError, ExportError, memory_errors, unknown_name
 from limner.export.formats import FORMATS, Format
 from limner.files import replacing
 from limner.inference import Translator, as_for_pictures
@@ -29,6 +29,7 @@ BOUND = 1e-4
 DRAWS = 6
 
 
+@memory_errors("exporting", cure="take a smaller --size, or a machine with more memory")
 def export_run(
     run: Path | str,
     *,

@@ -22,6 +22,7 @@ from limner.inference.cpu.packed_convolutions import has_onednn
 from limner.inference.cpu.packed_networks import Packed
 from limner.inference.folding import simplified
 from limner.inference.graphs import inputs_of, prepared, write_onnx
+from limner.networks.cpu import computes_in
 
 EXTRA = "export"
 
@@ -243,11 +244,8 @@ BACKENDS: dict[str, Backend] = {
 
 DEFAULT = "folded"
 
-_PROCESSOR = {
-    "f16": ("float16", "_is_mkldnn_fp16_supported"),
-    "bf16": ("bfloat16", "_is_mkldnn_bf16_supported"),
-}
-"""What a back end asks of the processor: the name of its numbers, and oneDNN's answer."""
+_NUMBERS = {"f16": "float16", "bf16": "bfloat16"}
+"""What a back end asks of the processor."""
 
 
 def lacking(backend: str, device: torch.device) -> str | None:
@@ -255,10 +253,10 @@ def lacking(backend: str, device: torch.device) -> str | None:
 
     Not every processor has oneDNN's kernels for numbers of 16 bits.
     """
-    if backend not in _PROCESSOR or device.type != "cpu" or not has_onednn():
+    if backend not in _NUMBERS or device.type != "cpu" or not has_onednn():
         return None
-    numbers, supported = _PROCESSOR[backend]
-    if getattr(torch.ops.mkldnn, supported)():
+    numbers = _NUMBERS[backend]
+    if computes_in(numbers):
         return None
     return f"this processor does not compute in {numbers}: {DEFAULT} is used in place of {backend}"
 

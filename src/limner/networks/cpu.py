@@ -34,6 +34,12 @@ LIGHT = 2**19
 """Weights up to which float32 maps are channels last; of more, arranging them costs too much."""
 
 
+def computes_in(numbers: str) -> bool:
+    """Whether the processor has kernels for "float16" or "bfloat16", and need not imitate them."""
+    kind = {"float16": "fp16", "bfloat16": "bf16"}[numbers]
+    return bool(getattr(torch.ops.mkldnn, f"_is_mkldnn_{kind}_supported")())
+
+
 def _uses_im2col(image: Tensor, positions: int) -> bool:
     """Whether to take the matrix product: on a CPU, in training.
 

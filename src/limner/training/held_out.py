@@ -90,6 +90,10 @@ def held_out_losses(
 def _fitting(part: Part, multiple: int, *, dtype: torch.dtype) -> Part:
     """Cut a part to sides that the generator takes, with its type of numbers."""
     height, width = (side - side % multiple or side for side in part.target.shape[-2:])
-    source, target = (image[..., :height, :width].to(dtype) for image in (part.source, part.target))
-    instance = None if part.instance is None else part.instance[..., :height, :width]
-    return Part(source, target, instance)
+    source, target, instance, mask = (
+        None if plane is None else plane[..., :height, :width]
+        for plane in (part.source, part.target, part.instance, part.mask)
+    )
+    assert source is not None
+    assert target is not None
+    return Part(source.to(dtype), target.to(dtype), instance, mask)

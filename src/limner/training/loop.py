@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from limner.errors import LimnerError, TrainingError
+from limner.errors import DataError, LimnerError, TrainingError
 from limner.objective import Objective
+from limner.run import newest, step_of
 from limner.training.checkpoint import save_checkpoint
 from limner.training.datasets import TrainingData
 from limner.training.discriminator_weights import begin_epoch
@@ -64,22 +65,28 @@ class Loop:
     update: Update = update_in_turn
     means: Means = field(init=False)
     lr: float = 0.0
+    waited: float = 0.0  # when the wait for the present step's batch began
+    saved: int | None = None  # the step of the newest checkpoint
 
     def run(self) -> None:
         """Take every remaining step; end with a checkpoint."""
         state, data = self.state, self.data
         self.means = Means(state.fabric.device)
         started = time.monotonic()
+        found = newest(self.out)
+        self.saved = None if found is None else step_of(found)
         for note in data.notes if state.step == 0 else ():
             self.events.emit("note", text=note)
-        with _signals() as caught:
+        with _Signals(alone=state.fabric.world_size == 1) as signals:
             batches = data.batches(state.step)
             while state.step < data.total_steps:
-                self._train(batches)
+                batch = self._next(batches, signals)
+                if batch is not None:
+                    self._train(batch)
                 last = state.step == data.total_steps
-                stop = 0 if last else self._agreed(caught)
+                stop = 0 if last else self._agreed(signals.caught)
                 self._log(now=last or bool(stop))
-                improved = self._validate(last=last)
+                improved = batch is not None and self._validate(last=last)
                 self._save(now=improved or last or bool(stop), best=improved)
                 if stop:
                     name = signal.Signals(stop).name
@@ -87,15 +94,36 @@ class Loop:
                     raise Interrupted(self.out, stop, state.step)
         self.events.emit("finished", step=state.step, seconds=round(time.monotonic() - started, 3))
 
-    def _train(self, batches: Iterator[dict[str, Any]]) -> None:
+    def _next(self, batches: Iterator[dict[str, Any]], signals: _Signals) -> dict[str, Any] | None:
+        """Return the next batch, or None where a signal came before it.
+
+        Raises:
+            TrainingError: a worker ended, or hands nothing over. DataError: a file is damaged.
+                What was learnt until then is kept.
+        """
+        self.waited = time.perf_counter()
+        try:
+            with signals.waiting():
+                return next(batches)
+        except _Waiting:
+            return None
+        except (TrainingError, DataError) as error:
+            kept = "the last checkpoint"
+            if self.state.fabric.world_size == 1:  # else the others are within their step
+                self._log(now=True)
+                self._save(now=True, best=False)
+                kept = f"step {self.state.step}"
+            raise type(error)(f"{error}; --resume goes on from {kept} in {self.out}") from error
+
+    def _train(self, given: dict[str, Any]) -> None:
         """Take one step; its time is that of the data, too."""
-        state, begun = self.state, time.perf_counter()
+        state = self.state
         if not self.means.steps or state.step % self.data.steps_per_epoch == 0:
             self.lr = self._begin_epoch()
-        batch = {key: value for key, value in next(batches).items() if key in FIELDS}
+        batch = {key: value for key, value in given.items() if key in FIELDS}
         batch = state.fabric.to_device(batch)
         scalars = training_step(state, batch, self.objective, update=self.update)
-        self.means.add(scalars, seconds=time.perf_counter() - begun)
+        self.means.add(scalars, seconds=time.perf_counter() - self.waited)
         if self.bar is not None:
             self.bar.advance(state.step)
 
@@ -120,7 +148,7 @@ class Loop:
     def _log(self, *, now: bool) -> None:
         """Write the mean of the scalars since the last line; stop at what is not finite."""
         state, config = self.state, self.state.config
-        if not (
+        if not self.means.steps or not (
             now
             or state.step % config.training.log_every == 0
             or self._due(config.training.checkpoint_every)
@@ -181,8 +209,11 @@ class Loop:
         state = self.state
         if not (now or self._due(state.config.training.checkpoint_every)):
             return
+        if self.saved == state.step:
+            return
         if save_checkpoint(state, self.out) is not None:
             self.events.emit("checkpoint", step=state.step, best=best)
+        self.saved = state.step
         state.fabric.barrier()
 
     @property
@@ -231,18 +262,44 @@ class Means:
         return {key: float(value) for key, value in means.items()}
 
 
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM; a second one of either ends the process at once."""
-    caught: list[int] = []
+class _Waiting(BaseException):
+    """A signal that came while a batch was waited for."""
 
-    def take(signum: int, frame: object) -> None:
-        caught.append(signum)
+
+class _Signals:
+    """Collects SIGINT and SIGTERM in `caught`; a second one of either ends the process at once.
+
+    In the midst of a step a signal waits for its end. While a batch is waited for, which may take
+    for ever, it ends the wait; not where several processes must agree first (`alone` is false).
+    """
+
+    def __init__(self, *, alone: bool) -> None:
+        self.caught: list[int] = []
+        self.alone, self.breaks = alone, False
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            self.before[signum] = signal.signal(signum, self._take)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for signum, handler in self.before.items():
+            signal.signal(signum, handler)
+
+    def _take(self, signum: int, frame: object) -> None:
+        self.caught.append(signum)
         signal.signal(signum, signal.SIG_DFL)
+        if self.breaks:
+            raise _Waiting
 
-    before = {name: signal.signal(name, take) for name in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Let a signal end the block by `_Waiting`, also one that came before it."""
+        self.breaks = self.alone
+        try:
+            if self.breaks and self.caught:
+                raise _Waiting
+            yield
+        finally:
+            self.breaks = False

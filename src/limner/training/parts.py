@@ -15,8 +15,8 @@ Style = tuple[Tensor, Tensor]
 """Mean and log variance of a latent code, each N x L."""
 
 
-FIELDS = ("source", "target", "instance")
-"""What a step takes of a batch; `instance` where the data have it."""
+FIELDS = ("source", "target", "instance", "mask")
+"""What a step takes of a batch; the last two where the data have them."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,7 @@ class Part:
 def parts_of(batch: Mapping[str, Tensor], count: int, expansion: Mapping[str, Any]) -> list[Part]:
     """Split a batch into `count` equal parts, its label maps expanded: see `network_input`."""
     batch = {**batch, "source": network_input(batch, **expansion)}
-    fields = [
-        batch[name].chunk(count) if name in batch else [None] * count
-        for name in ("source", "target", "instance", "mask")
-    ]
+    fields = [batch[name].chunk(count) if name in batch else [None] * count for name in FIELDS]
     return [Part(*piece) for piece in zip(*fields, strict=True)]
 
 

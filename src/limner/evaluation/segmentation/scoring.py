@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from limner.errors import ConfigError
+from limner.errors import ConfigError, memory_errors
 from limner.evaluation.image_sets import Coloured, Files, Images, Pictures
 from limner.evaluation.metrics import SEG, Scores
 from limner.evaluation.segmentation.classes import ClassMap, identity, load_class_map
@@ -194,6 +194,7 @@ def score_folders(
     )
 
 
+@memory_errors("segmenting pictures", cure="give a smaller segmenter, or a smaller size for it")
 def score_pictures(
     task: Segmentation,
     pairs: list[Scene],

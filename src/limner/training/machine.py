@@ -1,0 +1,89 @@
+"""What a training asks of its machine: memory, numbers that the processor has, threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from limner.config import Config
+from limner.errors import memory_errors
+from limner.networks.cpu import computes_in
+from limner.run import newest
+
+
+def training_memory(config: Config, out: Path) -> AbstractContextManager[None]:
+    """Answer a lack of memory within the block by what was trained and what needs less.
+
+    Args:
+        config: resolved settings.
+        out: the run; the networks keep their size from its first checkpoint on.
+    """
+    height, width = config.data.size
+    return memory_errors(
+        f"training with batches of {config.training.batch_size} at {width}x{height}",
+        cure=lambda: f"repeat with {'; or with '.join(_smaller(config, out))}",
+    )
+
+
+def _smaller(config: Config, out: Path) -> list[str]:
+    """Return what may be added to the command so that a training needs less memory."""
+    training, generator = config.training, config.generator
+    begun = newest(out) is not None
+    resume = ["--resume"] if (out / "config.yaml").exists() else []
+    ways: list[list[str]] = []
+    if (batch := training.batch_size) > 1:
+        keys = {"training.batch_size": 1, "training.accumulate": batch * training.accumulate}
+        allowed = [f"--allow {key}" for key in keys] if begun else []
+        ways.append([*(f"--set {key}={value}" for key, value in keys.items()), *allowed])
+    if getattr(generator, "activation_checkpointing", True) is False:
+        ways.append(["--set generator.activation_checkpointing=true"])
+    if not begun:
+        narrower = max(1, int(getattr(generator, "width", 2)) // 2)
+        ways += [["a smaller --size"], [f"--set generator.width={narrower}"]]
+    return [" ".join([*resume, *way]) for way in ways] or ["--resume on a larger machine"]
+
+
+def slow_numbers(config: Config, device: torch.device) -> str | None:
+    """Say that the machine only imitates the numbers of `training.precision`, or None.
+
+    Without bfloat16 in its kernels a processor rounds in software, at many times float32's cost.
+    """
+    if config.training.precision != "bf16-mixed":
+        return None
+    if device.type == "cpu":
+        able = computes_in("bfloat16")
+    elif device.type == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        return None
+    if able:
+        return None
+    return (
+        "this machine does not compute in bfloat16 and imitates it, which takes many times as "
+        "long: --set training.precision=32-true is faster here"
+    )
+
+
+def differences(events: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -> list[str]:
+    """Say in which of processes and threads a resumed training differs from its last part.
+
+    Either changes the order of sums, so that the last digits of what follows differ.
+
+    Args:
+        events: of the run's log.
+        facts: `processes` and `threads` of now.
+    """
+    before: dict[str, Any] = {}
+    for event in events:
+        if event["event"] in ("start", "resume"):
+            before |= event
+    return [
+        f"{key} were {before[key]} and are {facts[key]}: the training goes on, and not to the "
+        "same last digit"
+        for key in ("processes", "threads")
+        if key in before and before[key] != facts[key]
+    ]
