@@ -3,7 +3,7 @@
     python benchmarks/im2col.py [--width 64] [--size 256] [--batch 1] [--anyway]
 
 Baseline: `torch.nn.functional.conv2d` and `conv_transpose2d` on the same values, interleaved.
-Limner's are matrix products up to `cpu.FEW` positions; beyond, where it has its maps channels
+Limner's are matrix products up to `cpu_speed.FEW` positions; beyond, where it has its maps channels
 last, they are given so, as its other layers hand them on.
 """
 
@@ -17,7 +17,7 @@ import torch
 from quiet import interleaved, machine, refuse_if_busy
 from torch import Tensor, nn
 
-from limner.networks import cpu
+from limner.networks import cpu_speed
 
 
 def _step(layer: nn.Module, image: Tensor, dtype: torch.dtype):
@@ -59,18 +59,18 @@ def main() -> None:
         for level in range(depth):
             inside, outside = widths[level - 1] if level else 3, widths[level]
             side = arguments.size >> level
-            plain, ours = nn.Conv2d, cpu.Conv2d
+            plain, ours = nn.Conv2d, cpu_speed.Conv2d
             if kind == "up":
                 inside, outside = outside * (1 if level == depth - 1 else 2), inside
                 side //= 2
-                plain, ours = nn.ConvTranspose2d, cpu.ConvTranspose2d
+                plain, ours = nn.ConvTranspose2d, cpu_speed.ConvTranspose2d
             positions = arguments.batch * (side // 2 if kind == "down" else side) ** 2
             cells = []
             for dtype in (torch.float32, torch.bfloat16):
                 image = torch.randn(arguments.batch, inside, side, side, requires_grad=True)
                 layers = [f(inside, outside, 4, stride=2, padding=1) for f in (plain, ours)]
                 given = image
-                if positions > cpu.FEW and _is_last(layers[1], image, dtype):
+                if positions > cpu_speed.FEW and _is_last(layers[1], image, dtype):
                     last = image.detach().contiguous(memory_format=torch.channels_last)
                     given = last.requires_grad_()
                 steps = [

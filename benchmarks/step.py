@@ -7,7 +7,8 @@ Baselines, in the same run, by turns:
                     convolutions and default Adam
     plain, fused    the same with fused Adam
 Each works in a process of its own, as trainings do, Limner's with the memory that it keeps
-(limner.networks.cpu). With `--memory` each takes five steps, and its process's peak is printed.
+(limner.networks.cpu_speed). With `--memory` each takes five steps, and its process's peak is
+printed.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from quiet import machine, paired_ratio, refuse_if_busy, table
 from torch import nn
 
 from limner.config import Config, replace, resolved
-from limner.networks import cpu
-from limner.networks.cpu import keep_memory
+from limner.networks import cpu_speed
+from limner.networks.cpu_speed import keep_memory
 from limner.objective import Objective
 from limner.presets import preset
 from limner.timing import Calls, TimedProcess, processes_by_turns
@@ -36,7 +37,7 @@ from limner.training.state import build_discriminators, build_generator, build_s
 from limner.training.step import training_step
 
 SUBJECTS = ("plain", "plain, fused", "limner, fp32", "limner, bf16")
-PLAIN = {cpu.Conv2d: nn.Conv2d, cpu.ConvTranspose2d: nn.ConvTranspose2d}
+PLAIN = {cpu_speed.Conv2d: nn.Conv2d, cpu_speed.ConvTranspose2d: nn.ConvTranspose2d}
 
 
 def settings(arguments: argparse.Namespace, precision: str = "32-true") -> Config:

@@ -83,8 +83,9 @@ def test_the_core_does_without_torchvision() -> None:
     assert guilty == []
 
 
-def test_no_two_modules_have_one_name() -> None:
-    names = [path.stem for path in ROOT.rglob("*.py") if path.stem != "__init__"]
+def test_no_two_modules_or_packages_have_one_name() -> None:
+    modules = [path.stem for path in ROOT.rglob("*.py") if path.stem != "__init__"]
+    names = modules + [path.parent.stem for path in ROOT.rglob("*/__init__.py")]
     assert sorted(set(names)) == sorted(names)
 
 

@@ -32,7 +32,7 @@ from limner.evaluation.segmentation.scoring import (
 from limner.files import read_events, replacing, sweep, write_text
 from limner.inference import Translator, shown_source
 from limner.networks import count_parameters
-from limner.networks.cpu import kept_memory
+from limner.networks.cpu_speed import kept_memory
 from limner.objective import Objective, make_perceptual
 from limner.run import check_run, newest, writing
 from limner.sheets import sample_sheet

@@ -11,8 +11,8 @@ from small_cells import tiny_plan
 
 from limner.experiments.grid import read_grid
 from limner.experiments.planning import make_plan
-from limner.experiments.report import write_report
-from limner.experiments.results import gather, open_record
+from limner.experiments.record import open_record
+from limner.experiments.results import gather, write_report
 from limner.experiments.tables import TABLES
 
 

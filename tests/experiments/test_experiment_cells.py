@@ -13,7 +13,7 @@ from limner.errors import CheckpointError, ConfigError
 from limner.experiments.cell import Stage, is_done, measured, steps_done, train_and_measure
 from limner.experiments.epochs import read_times
 from limner.experiments.planning import Plan
-from limner.experiments.results import open_record, read_record
+from limner.experiments.record import open_record, read_record
 from limner.experiments.running import run_cells
 from limner.files import TEMPORARY, read_events
 

@@ -12,10 +12,10 @@ from PIL import Image
 from small_cells import carry_out, tiny_plan
 
 from limner.cli import main
-from limner.experiments import wording
 from limner.experiments.epochs import measure_times, runs_to_time
-from limner.experiments.report import write_report
-from limner.experiments.results import gather, open_record, summary
+from limner.experiments.record import open_record
+from limner.experiments.results import gather, summary, write_report
+from limner.reporting import experiment_tables
 
 CELLS = ["2-constant-0.7", "adaptive-0.7", "three"]
 
@@ -87,11 +87,11 @@ def test_the_page_needs_no_network_and_names_its_runs(half: Path) -> None:
 
 def test_what_differs_between_cells_is_told_of_all(half: Path) -> None:
     results = json.loads((half / "results.json").read_text())
-    before = dict(wording.facts(results))
+    before = dict(experiment_tables.facts(results))
     other = next(reversed(results["record"]["cells"].values()))["config"]
     other["training"] |= {"precision": "bf16-mixed", "lr": 5e-5}
     other["generator"]["width"] = 6
-    after = dict(wording.facts(results))
+    after = dict(experiment_tables.facts(results))
     assert "32-true" in before["Each training"]
     assert "or" not in before["Each training"].split()
     assert after["Each training"] == before["Each training"].replace(
@@ -111,11 +111,14 @@ def test_times_are_told_with_their_spread_and_ratio(half: Path) -> None:
     assert len(seconds) == 3
     assert timed["epoch_seconds"]["median"] == pytest.approx(seconds[1], abs=1e-3)
     assert timed["epoch_seconds"]["low"] <= timed["epoch_seconds"]["high"]
-    told = wording.timing(results)
+    told = experiment_tables.timing(results)
     assert "3 rounds of 2 steps" in told
     assert f"torch {torch.__version__}" in told
     busy = results | {"times": results["times"] | {"others": {"median": 0.4, "most": 0.9}}}
-    assert "used 40% of the machine meanwhile (at most 90%): it was busy" in wording.timing(busy)
+    assert (
+        "used 40% of the machine meanwhile (at most 90%): it was busy"
+        in experiment_tables.timing(busy)
+    )
 
 
 def test_timing_changes_no_run(half: Path, drawn: Path) -> None:

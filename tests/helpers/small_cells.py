@@ -7,7 +7,7 @@ from pathlib import Path
 
 from limner.experiments.cell import CellTask, train_and_measure
 from limner.experiments.planning import Job, Plan, open_experiment
-from limner.experiments.results import open_record
+from limner.experiments.record import open_record
 from limner.experiments.running import task_of
 
 TINY = {

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 SCRIPT = """
 import json, resource
 import numpy as np
-from limner.networks import cpu
+from limner.networks import cpu_speed
 
 def faults():  # of a block of 48 MB: 12,000 pages of 4 KiB, or 24 of 2 MiB
     def once():
@@ -27,9 +27,9 @@ def faults():  # of a block of 48 MB: 12,000 pages of 4 KiB, or 24 of 2 MiB
     return min(once() for _ in range(8))
 
 found = {"before": faults()}
-with cpu.kept_memory():
+with cpu_speed.kept_memory():
     found["inside"] = faults()
-    with cpu.kept_memory():
+    with cpu_speed.kept_memory():
         faults()
     found["after an inner block"] = faults()
 found["after"] = faults()

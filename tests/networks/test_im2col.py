@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from limner.networks import cpu
+from limner.networks import cpu_speed
 
 PAIRS = {
-    "conv": (cpu.Conv2d, nn.Conv2d),
-    "transposed": (cpu.ConvTranspose2d, nn.ConvTranspose2d),
+    "conv": (cpu_speed.Conv2d, nn.Conv2d),
+    "transposed": (cpu_speed.ConvTranspose2d, nn.ConvTranspose2d),
 }
 
 
@@ -76,8 +76,8 @@ def test_many_positions_take_the_convolution(kind, monkeypatch):
         raise AssertionError("a matrix product was taken")
 
     ours = PAIRS[kind][0](3, 3, 4, stride=2, padding=1)
-    monkeypatch.setattr(cpu.F, "unfold", refused)
-    monkeypatch.setattr(cpu.F, "fold", refused)
+    monkeypatch.setattr(cpu_speed.F, "unfold", refused)
+    monkeypatch.setattr(cpu_speed.F, "fold", refused)
     few = 16 if kind == "transposed" else 32  # sides that make 256 positions
     with pytest.raises(AssertionError, match="matrix product"):
         ours(torch.randn(1, 3, few, few))
@@ -107,7 +107,7 @@ def test_large_maps_are_channels_last_in_training_alone(kind):
     light, heavy = (
         PAIRS[kind][0](64, 128 * times, 4, stride=2, padding=1, bias=False) for times in (1, 8)
     )
-    assert light.weight.numel() <= cpu.LIGHT < heavy.weight.numel()
+    assert light.weight.numel() <= cpu_speed.LIGHT < heavy.weight.numel()
 
     def is_last(layer: nn.Module) -> bool:
         made = layer(image)
@@ -148,11 +148,11 @@ def test_a_joined_maps_gradient_lies_as_the_norms_before_it_want_it():
     )
     found = []
     behind = hidden * 2
-    made = cpu.concatenated(skip, behind)
+    joined = cpu_speed.concatenated(skip, behind)
     behind.register_hook(found.append)  # after its own hook, as the operation before sees it
-    assert torch.equal(made, torch.cat([skip, behind], dim=1))
-    weighing = torch.randn_like(made)
-    (made * weighing).sum().backward()
+    assert torch.equal(joined, torch.cat([skip, behind], dim=1))
+    weighing = torch.randn_like(joined)
+    (joined * weighing).sum().backward()
     assert torch.equal(found[0], weighing[:, 3:])
     assert not weighing[:, 3:].is_contiguous(memory_format=last)
     assert found[0].is_contiguous(memory_format=last)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App, CycloptsError, UnknownOptionError
 
 import limner
-from limner.cli import demo, experiment, export, runs, scores, training
+from limner.cli import demo, experiment, export_command, runs, scores, train_command
 from limner.errors import ConfigError
 
 
@@ -18,16 +18,16 @@ def build() -> App:
         help_format="markdown",
     )
     app.command(demo.demo)
-    app.command(training.train)
+    app.command(train_command.train)
     app.command(runs.translate)
     app.command(scores.evaluate, usage="Usage: limner evaluate [OPTIONS] RUN [RUN ...] DATA")
     app.command(scores.compare)
     app.command(scores.report)
-    app.command(export.export)
-    app.command(export.bench)
+    app.command(export_command.export)
+    app.command(export_command.bench)
     app.command(runs.import_run, name="import")
     app.command(experiment.experiment)
-    app.command(training.presets)
+    app.command(train_command.presets)
     return app
 
 

@@ -95,7 +95,7 @@ def experiment(
         return
     from limner.config import parse_overrides
     from limner.experiments.planning import open_experiment
-    from limner.experiments.report import write_report
+    from limner.experiments.results import write_report
     from limner.experiments.running import run_experiment, time_epochs
 
     folder = _folder(name, out)
@@ -146,7 +146,7 @@ def _show(results: dict[str, Any], folder: Path, *, as_json: bool) -> None:
     if as_json:
         print_json(results)
         return
-    from limner.experiments.wording import scores
+    from limner.reporting.experiment_tables import scores
 
     table = scores(results)
     lines = [table.heads, *table.plain]

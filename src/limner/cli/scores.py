@@ -21,7 +21,7 @@ from limner.cli.options import (
     print_scores,
     say,
 )
-from limner.cli.segmentation import SegmentationOptions, load, print_segmentation
+from limner.cli.segmentation_options import SegmentationOptions, load, print_segmentation
 
 DEFAULT_METRICS = "l1,psnr,ssim"
 

@@ -17,7 +17,7 @@ from limner.api import build_fabric, build_objective
 from limner.config import read_config, replace
 from limner.errors import LimnerError
 from limner.files import read_json, write_text
-from limner.networks.cpu import kept_memory
+from limner.networks.cpu_speed import kept_memory
 from limner.run import newest
 from limner.timing import Watch, processor
 from limner.training.checkpoint import load_checkpoint

@@ -25,6 +25,7 @@ from limner.experiments.tables import (
 )
 from limner.inference import open_pairs
 from limner.networks.pretrained import find, read
+from limner.reporting.experiment_tables import PIXELS_ALONE
 from limner.training.datasets import TrainingData, open_training_data
 
 PRETRAINED = ("fid", "fd-vgg16", "lpips")
@@ -32,10 +33,6 @@ PRETRAINED = ("fid", "fd-vgg16", "lpips")
 ALWAYS = ("l1", "ssim")
 WITHOUT = ("l1", "psnr", "ssim", "edge-f")
 """Taken where no weights are found at all."""
-NOTE = (
-    "Without pretrained weights the pictures are compared pixel by pixel only, which favours blur: "
-    "give --weights for fid, fd-vgg16 and lpips."
-)
 
 # Rules by which the weights of discriminators do not depend on how long the training will be.
 _LENGTHLESS = ("constant", "adaptive")
@@ -196,7 +193,7 @@ def choose_metrics(asked: Sequence[str], *, weights: Path | None) -> tuple[tuple
             f"--weights {weights} holds nothing that {', '.join(PRETRAINED)} could use: name the "
             "folder of the weights, or leave --weights out"
         )
-    return WITHOUT, NOTE
+    return WITHOUT, PIXELS_ALONE
 
 
 def _at_hand(metric: str, weights: Path | None) -> bool:

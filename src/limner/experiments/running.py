@@ -12,8 +12,8 @@ from limner.errors import CheckpointError, LimnerError, TrainingError
 from limner.experiments.cell import CellTask, Stage, is_done, step_of_checkpoint, steps_done
 from limner.experiments.epochs import ROUNDS, STEPS, WARM, read_times, runs_to_time
 from limner.experiments.planning import Job, Plan
-from limner.experiments.report import write_report
-from limner.experiments.results import check_record, open_record, read_record
+from limner.experiments.record import check_record, open_record, read_record
+from limner.experiments.results import write_report
 from limner.experiments.workers import (
     Begun,
     ClusterWorkers,

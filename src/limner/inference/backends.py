@@ -22,7 +22,7 @@ from limner.inference.cpu.packed_convolutions import has_onednn
 from limner.inference.cpu.packed_networks import Packed
 from limner.inference.folding import simplified
 from limner.inference.graphs import inputs_of, prepared, write_onnx
-from limner.networks.cpu import computes_in
+from limner.networks.cpu_speed import computes_in
 
 EXTRA = "export"
 

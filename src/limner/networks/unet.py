@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from limner.errors import ConfigError, DataError, unknown_name
-from limner.networks.cpu import Conv2d, ConvTranspose2d, concatenated
+from limner.networks.cpu_speed import Conv2d, ConvTranspose2d, concatenated
 from limner.networks.layers import GeneratorSettings, check_image, conv_bias, dropout_layer
 from limner.networks.normalisation import norm_layer
 from limner.settings import Fraction, Norm, PositiveInt

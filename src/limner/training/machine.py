@@ -11,7 +11,7 @@ import torch
 
 from limner.config import Config
 from limner.errors import memory_errors
-from limner.networks.cpu import computes_in
+from limner.networks.cpu_speed import computes_in
 from limner.run import newest
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from limner.errors import ConfigError
 from limner.evaluation.features import EXTRACTORS, Extractor, exact, feature_cache, stacks
 from limner.evaluation.image_sets import Coloured, Images
-from limner.networks.cpu import keep_memory, kept_memory
+from limner.networks.cpu_speed import keep_memory, kept_memory
 
 CHUNK = 8
 """Images in a forward pass on the CPU: more gain nothing there and fall out of its caches."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from limner.experiments.results import first_run, totals
-from limner.files import read_events, replacing
+from limner.files import replacing
 from limner.reporting.curves import PALETTE, Line, smooth, thin
 from limner.sheets import sample_sheet
 
@@ -23,34 +21,14 @@ WIDEST = 2400
 GREEN, BLUE = PALETTE[2], PALETTE[0]  # the generator's and the discriminator's, as in the study
 
 
-def loss_lines(out: Path, record: Mapping[str, Any]) -> dict[str, dict[str, Line]]:
-    """Return each cell's losses (`gathering.totals`), means over the seeds that have begun.
-
-    A cell that has not begun has an empty entry; where seeds have come to different steps, the
-    common ones are drawn.
-    """
-    found: dict[str, dict[str, Line]] = {}
-    for cell in record["cells"]:
-        runs = [out / "cells" / cell / f"seed{seed}" for seed in record["seeds"]]
-        each = [lines for run in runs if (lines := totals(read_events(run)))]
-        found[cell] = {
-            kind: _mean([lines[kind] for lines in each if kind in lines])
-            for kind in (each[0] if each else ())
-        }
-    return found
-
-
-def _mean(lines: Sequence[Line]) -> Line:
-    points = [dict(zip(line.steps, line.values, strict=True)) for line in lines]
-    steps = tuple(step for step in lines[0].steps if all(step in one for one in points))
-    values = tuple(sum(one[step] for one in points) / len(points) for step in steps)
-    return Line(lines[0].name, steps, values)
-
-
 def draw_curves(lines: Mapping[str, Mapping[str, Line]], paths: Sequence[Path]) -> None:
     """Draw a small diagram a cell, generator left in green and discriminator right in blue.
 
-    All share their axes, so that heights may be compared. `paths` end in .png or .svg.
+    All share their axes, so that heights may be compared.
+
+    Args:
+        lines: for each cell the losses `generator` and `discriminator`; none where it has not run.
+        paths: files to write, each a .png or a .svg.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -103,19 +81,17 @@ def _top(lines: Mapping[str, Mapping[str, Line]], kind: str) -> float:
     return 1.05 * values[min(len(values) - 1, int(0.98 * len(values)))] if values else 1.0
 
 
-def draw_sheet(out: Path, results: Mapping[str, Any], path: Path) -> bool:
+def draw_sheet(folders: Mapping[str, Path | None], path: Path) -> bool:
     """Write one sheet: some test images in rows; source, target and every row of the table.
 
-    Pictures are those of the first seed that is done; what is not run is left grey.
+    Args:
+        folders: for each label the folder of an evaluation, which holds `source`, `target` and
+            `images`; None where there is none, whose pictures are left grey.
+        path: the JPEG to write.
 
     Returns:
         Whether there was anything to show.
     """
-    shown = {row["label"]: row for row in results["rows"]}
-    folders: dict[str, Path | None] = {}
-    for label, row in shown.items():
-        run = first_run(out, row)
-        folders[label] = None if run is None else run / "evaluation" / row["folder"]
     known = [folder for folder in folders.values() if folder is not None]
     if not known:
         return False
@@ -123,7 +99,7 @@ def draw_sheet(out: Path, results: Mapping[str, Any], path: Path) -> bool:
     last = len(names) - 1
     count = min(IMAGES, len(names))
     chosen = [names[round(k * last / max(1, count - 1))] for k in range(count)]
-    side = WIDEST // (len(shown) + 2) - 12
+    side = WIDEST // (len(folders) + 2) - 12
     columns = {"source": known[0] / "source", "target": known[0] / "target"} | {
         label if folder else f"{label}: not run": folder and folder / "images"
         for label, folder in folders.items()
@@ -142,7 +118,7 @@ def draw_sheet(out: Path, results: Mapping[str, Any], path: Path) -> bool:
 
 
 def _tile(path: Path | None, side: int) -> Tensor | None:
-    """Return a picture as 3 x H x W uint8, its longer side at most `side`; nothing for no file."""
+    """Return a picture as 3 x H x W uint8, its longer side at most `side`; None for no file."""
     if path is None or not path.is_file():
         return None
     with Image.open(path) as image:

@@ -1,4 +1,4 @@
-"""An experiment's findings in words and tables, for the page and for Markdown alike."""
+"""An experiment's results in words and tables, for the page and for Markdown alike."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from limner.evaluation.metrics import METRICS
-from limner.experiments.planning import NOTE, PRETRAINED
-from limner.experiments.results import ALONG
 from limner.reporting.score_table import ARROWS, digits, figure
 from limner.timing import BUSY
 
+ALONG = (0.1, 0.3, 0.6, 1.0)
+"""The parts of a training at which its losses stand in a table."""
+PIXELS_ALONE = (
+    "Without pretrained weights the pictures are compared pixel by pixel only, which favours blur: "
+    "give --weights for fid, fd-vgg16 and lpips."
+)
 SECONDS = "seconds an epoch"
 NOT_RUN = "not run"
 DASH = "\N{EN DASH}"
@@ -65,8 +69,8 @@ def scores(results: Mapping[str, Any]) -> Text:
 
 def _others(row: Mapping[str, Any]) -> str:
     """Return the published figures of a row but its times, with what they are."""
-    told = [one for one in row["published"] if one["what"] != SECONDS]
-    return ", ".join(f"{one['what']} {one['value']}" for one in told)
+    figures = [one for one in row["published"] if one["what"] != SECONDS]
+    return ", ".join(f"{one['what']} {one['value']}" for one in figures)
 
 
 def _seconds(row: Mapping[str, Any]) -> str:
@@ -77,14 +81,14 @@ def measured(row: Mapping[str, Any], metric: str, wanted: int) -> str:
     """Return a figure of a row: the mean over its seeds with the spread, or that it was not run."""
     if not row["seeds"]:
         return NOT_RUN
-    found = row["summary"][metric]
-    places, text = digits(found["mean"]), figure(found["mean"])
-    if found["spread"] == "sd":
-        text += f"\n± {found['sd']:.{places}f}"
-    elif found["interval"]:
-        low, high = (f"{bound:.{places}f}" for bound in found["interval"])
-        text += f"\n({low} to {high})" if found["spread"] == "range" else f"\n[{low}, {high}]"
-    return text if found["seeds"] == wanted else f"{text}, {found['seeds']} of {wanted} seeds"
+    summary = row["summary"][metric]
+    places, text = digits(summary["mean"]), figure(summary["mean"])
+    if summary["spread"] == "sd":
+        text += f"\n± {summary['sd']:.{places}f}"
+    elif summary["interval"]:
+        low, high = (f"{bound:.{places}f}" for bound in summary["interval"])
+        text += f"\n({low} to {high})" if summary["spread"] == "range" else f"\n[{low}, {high}]"
+    return text if summary["seeds"] == wanted else f"{text}, {summary['seeds']} of {wanted} seeds"
 
 
 def _timed(cell: Mapping[str, Any] | None) -> tuple[str, str]:
@@ -97,7 +101,7 @@ def _timed(cell: Mapping[str, Any] | None) -> tuple[str, str]:
 
 
 def _best(rows: Sequence[Mapping[str, Any]], metric: str) -> int | None:
-    """Return the row that is best by a metric; nothing where fewer than two can be compared."""
+    """Return the row that is best by a metric; None where fewer than two can be compared."""
     means = {k: row["summary"][metric]["mean"] for k, row in enumerate(rows) if row["seeds"]}
     if len(means) < 2:
         return None
@@ -133,8 +137,8 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
                 "Published figures were made by another metric, at another size or with another "
                 "budget than those measured here: compare the order of the cells, not the figures."
             )
-    if not set(results["metrics"]) & set(PRETRAINED):
-        notes.append(NOTE)
+    if not any(METRICS[metric].weights for metric in results["metrics"]):
+        notes.append(PIXELS_ALONE)
     notes += _missing(rows)
     return notes
 
@@ -145,7 +149,7 @@ def _missing(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def along(results: Mapping[str, Any]) -> Text | None:
-    """Return the table of losses along the way; nothing where no cell has any."""
+    """Return the table of losses along the way; None where no cell has any."""
     rows = [row for row in results["rows"] if not row["early"]]
     if not any(row["losses"] for row in rows):
         return None
@@ -156,9 +160,9 @@ def along(results: Mapping[str, Any]) -> Text | None:
         cells = [row["label"]]
         for kind in kinds:
             values = row["losses"].get(kind, {})
-            found = [values.get(f"{part:g}") for part in ALONG]
             none = DASH if row["seeds"] else NOT_RUN
-            cells += [none if value is None else f"{value:.4g}" for value in found]
+            losses = [values.get(f"{part:g}") for part in ALONG]
+            cells += [none if loss is None else f"{loss:.4g}" for loss in losses]
         table.append(tuple(cells))
     note = (
         "Means over the last 5 % of the training before each part of it, and over the seeds: the "
@@ -193,12 +197,12 @@ def facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     trained = sum(len(row["seeds"]) for row in results["rows"] if not row["early"])
     steps = sorted({cell["steps"] for cell in cells})
 
-    def each(tell: Callable[[dict[str, Any]], object]) -> str:
-        return " or ".join(dict.fromkeys(str(tell(cell["config"])) for cell in cells))
+    def each(value: Callable[[dict[str, Any]], object]) -> str:
+        return " or ".join(dict.fromkeys(str(value(cell["config"])) for cell in cells))
 
-    widths = [judge.get("width") for cell in cells for judge in cell["config"]["discriminators"]]
-    judges = ", discriminators " + " or ".join(map(str, dict.fromkeys(widths))) if widths else ""
-    found = [
+    widths = [d.get("width") for cell in cells for d in cell["config"]["discriminators"]]
+    others = ", discriminators " + " or ".join(map(str, dict.fromkeys(widths))) if widths else ""
+    named = [
         ("Trainings done", f"{trained} of {len(cells) * len(record['seeds'])}"),
         ("Source", record["source"]),
         ("Scale", record["scale"]),
@@ -206,21 +210,21 @@ def facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Direction", record["direction"]),
         ("Published", record["task"] if record["as_published"] else ""),
         ("Measured on", f"{record['split']}, {_images(results)}"),
-        ("Pictures", each(lambda told: "{1} x {0}".format(*told["data"]["size"]))),
-        ("Width", f"generator {each(lambda told: told['generator'].get('width'))}{judges}"),
+        ("Pictures", each(lambda config: "{1} x {0}".format(*config["data"]["size"]))),
+        ("Width", f"generator {each(lambda config: config['generator'].get('width'))}{others}"),
         (
             "Each training",
             f"{' or '.join(f'{one:,}' for one in steps)} steps of batch "
-            f"{each(lambda told: told['training']['batch_size'])}, "
-            f"rate {each(lambda told: format(told['training']['lr'], 'g'))}, "
-            f"{each(lambda told: told['training']['precision'])}",
+            f"{each(lambda config: config['training']['batch_size'])}, "
+            f"rate {each(lambda config: format(config['training']['lr'], 'g'))}, "
+            f"{each(lambda config: config['training']['precision'])}",
         ),
         ("Preset", record["preset"]),
         ("Settings", " ".join(record["overrides"])),
         ("Seeds", ", ".join(map(str, record["seeds"]))),
         ("Versions", ", ".join(f"{k} {v}" for k, v in results["versions"].items())),
     ]
-    return [(name, value) for name, value in found if value]
+    return [(name, value) for name, value in named if value]
 
 
 def _images(results: Mapping[str, Any]) -> str:
