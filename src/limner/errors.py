@@ -130,7 +130,7 @@ def memory_errors(doing: str, *, cure: str | Callable[[], str]) -> Iterator[None
 def _room(error: BaseException) -> str:
     """Say how much memory is free where it was lacking; "" where nobody knows."""
     torch: Any = sys.modules.get("torch")
-    place, free = "", _free_memory()
+    place, free = "", free_memory()
     if torch is not None and isinstance(error, torch.cuda.OutOfMemoryError):
         place, free = " of the device", None
         with contextlib.suppress(Exception):  # a device that is lost says nothing
@@ -138,7 +138,7 @@ def _room(error: BaseException) -> str:
     return "" if free is None else f" ({free / 2**30:.1f} GiB{place} are free)"
 
 
-def _free_memory() -> int | None:
+def free_memory() -> int | None:
     """Return the bytes that this process may still take, None where the system does not say.
 
     That is what the machine has, and what is left of the limits of the process (`ulimit -v`) and

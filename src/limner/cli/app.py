@@ -5,7 +5,7 @@ from __future__ import annotations
 from cyclopts import App, CycloptsError, UnknownOptionError
 
 import limner
-from limner.cli import demo, experiment, export_command, runs, scores, train_command
+from limner.cli import demo, experiment, export_command, plan_command, runs, scores, train_command
 from limner.errors import ConfigError
 
 
@@ -18,6 +18,7 @@ def build() -> App:
         help_format="markdown",
     )
     app.command(demo.demo)
+    app.command(plan_command.plan)
     app.command(train_command.train)
     app.command(runs.translate)
     app.command(scores.evaluate, usage="Usage: limner evaluate [OPTIONS] RUN [RUN ...] DATA")

@@ -96,6 +96,23 @@ def read_size(text: str | None, *, option: str) -> tuple[int, int] | None:
     return sides
 
 
+_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def read_bytes(text: str | None, *, option: str) -> int | None:
+    """Return the bytes that a text such as 24GiB, 512M or 1.5g tells (in powers of 1024).
+
+    Raises:
+        ConfigError: it is no such text.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)\s*([kmgt]?)(?:i?b)?", text.strip().lower())
+    if match is None or not (size := int(float(match[1]) * _UNITS[match[2]])):
+        raise ConfigError(f"{option} {text}: give a size such as 24GiB or 512MiB")
+    return size
+
+
 def pick_device(name: str) -> str:
     """Turn "auto" into the device that there is.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -21,6 +21,9 @@ from limner.cli.options import (
     read_size,
     say,
 )
+
+if TYPE_CHECKING:
+    from limner.config import Config
 
 
 def train(
@@ -87,21 +90,17 @@ def train(
         Processes on this machine; more than one is started by torchrun.
     """
     from limner.api import train as run_training
-    from limner.config import parse_overrides, read_config, replace
+    from limner.config import parse_overrides, replace
     from limner.errors import ConfigError
-    from limner.presets import preset as named
     from limner.reporting.run_page import write_report
     from limner.training import Interrupted
 
     out = out or Path("runs") / (data.resolve().stem or "run")
-    if preset is not None and config is not None:
-        raise ConfigError(f"--preset {preset} and --config {config}: settings begin at one of them")
-    settings = config
     if resume and preset is None and config is None:
-        settings = out / "config.yaml"
-        if not settings.exists():
+        config = out / "config.yaml"
+        if not config.exists():
             raise ConfigError(f"{out} holds no run to resume: give --preset to start one")
-    chosen = read_config(settings) if settings else named(preset or "pix2pix")
+    chosen = settings_of(preset=preset, config=config)
     flags = {
         "training.epochs": epochs,
         "training.batch_size": batch_size,
@@ -139,6 +138,24 @@ def train(
         print_json({"run": out, "step": state.step, "best": state.best, "report": page})
     else:
         say(f"trained {state.step} steps; see {page}")
+
+
+def settings_of(
+    *, preset: str | None, config: Path | None, overrides: list[str] | None = None
+) -> Config:
+    """Return the settings of a preset, pix2pix by itself, or of a file, with texts `key=value`.
+
+    Raises:
+        ConfigError: both are given, or what either holds or a text says is wrong.
+    """
+    from limner.config import parse_overrides, read_config, replace
+    from limner.errors import ConfigError
+    from limner.presets import preset as named
+
+    if preset is not None and config is not None:
+        raise ConfigError(f"--preset {preset} and --config {config}: settings begin at one of them")
+    chosen = read_config(config) if config else named(preset or "pix2pix")
+    return replace(chosen, parse_overrides(overrides or []))
 
 
 def _sides(text: str | None) -> list[int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -155,9 +156,7 @@ def build_state(config: Config, fabric: Fabric) -> State:
     ]
     ema = None
     if training.ema is not None:
-        ema = build_generator(config).to(fabric.device, next(generator.plain.parameters()).dtype)
-        ema.load_state_dict(generator.plain.state_dict())
-        ema.requires_grad_(False)
+        ema = copy.deepcopy(generator.plain).requires_grad_(False)
     weights = begin_weights(config, fabric.device)
     return State(config, fabric, generator, discriminators, ema, weights, encoder)
 
