@@ -361,7 +361,8 @@ def read_json(
 def read_events(run: Path) -> list[dict[str, Any]]:
     """Return the events of RUN/log.jsonl in order; no file is an empty log.
 
-    A line torn by a crash, be it within a letter, or one that holds no event, is passed over.
+    A line torn by a crash, be it within a letter, or one that holds no event (a step or a time
+    that is none), is passed over.
     """
     path = run / "log.jsonl"
     if not path.exists():
@@ -374,9 +375,22 @@ def read_events(run: Path) -> list[dict[str, Any]]:
             event = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(event, dict) and isinstance(event.get("event"), str):
+        if _is_event(event):
             events.append(event)
     return events
+
+
+def _is_event(event: object) -> bool:
+    """Whether what a line holds is an event: its name, its time, and a step where it has one."""
+    if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+        return False
+    step, moment = event.get("step", 0), event.get("time", 0.0)
+    return (
+        isinstance(step, int)
+        and not isinstance(step, bool)
+        and step >= 0
+        and isinstance(moment, int | float)
+    )
 
 
 # Names

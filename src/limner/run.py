@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -13,7 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from limner.config import Config, differences, read_config
-from limner.errors import CheckpointError, ConfigError
+from limner.errors import CheckpointError, ConfigError, LimnerError, ran_out_of_memory
 from limner.files import check_file, listed, lock, read_json
 
 # What changes no figure of a run, so that a resume may differ in it without being asked.
@@ -83,6 +85,12 @@ def _allowed(key: str, allow: tuple[str, ...]) -> bool:
     return key in HARMLESS or any(key == name or key.startswith(f"{name}.") for name in allow)
 
 
+CHECKSUMS = "checksums.json"
+"""What a checkpoint's files were when they were written: SHA-256 by name."""
+
+Read = TypeVar("Read")
+
+
 def step_of(folder: Path) -> int:
     """Return the step that a checkpoint's folder is named after."""
     return int(folder.name)
@@ -95,13 +103,20 @@ def checkpoint_folder(run: Path, which: str = "best") -> Path:
         CheckpointError: the run has none, or not that one; the message lists what there is.
     """
     root = run / "checkpoints"
-    found = sorted(folder for folder in root.glob("[0-9]*") if re.fullmatch(r"\d{8}", folder.name))
+    best, found = _best(root) if which == "best" else None, _checkpoints(root)
+    if best is not None and int(best) not in map(step_of, found):
+        # A training that goes on named another one meanwhile, and removed this.
+        best, found = _best(root), _checkpoints(root)
     if not run.is_dir():
         raise CheckpointError(f"{run} is no folder: give the --out folder of a training")
     if not found:
         raise CheckpointError(f"{run} has no checkpoint yet: train it, or --resume it")
-    if which == "best":
-        which = _best(root) or which
+    if best is not None and int(best) not in map(step_of, found):
+        raise CheckpointError(
+            f"{root / 'best.json'} names step {best}, of which there is no checkpoint: remove it, "
+            "then the newest is taken"
+        )
+    which = best or which
     if which in ("best", "newest"):
         return found[-1]
     for folder in found:
@@ -111,30 +126,113 @@ def checkpoint_folder(run: Path, which: str = "best") -> Path:
     raise CheckpointError(f"{run} has no checkpoint {which}: give best, newest or one of {steps}")
 
 
+def _checkpoints(root: Path) -> list[Path]:
+    return sorted(folder for folder in root.glob("[0-9]*") if re.fullmatch(r"\d{8}", folder.name))
+
+
+def read_checkpoint(run: Path, which: str, read: Callable[[Path], Read]) -> Read:
+    """Return what `read` makes of a checkpoint's folder, chosen as `checkpoint_folder` does.
+
+    A training that goes on may remove the folder while it is read: then `best` and `newest` are
+    looked for again.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be read though it stands.
+    """
+    for _ in range(100):
+        folder = checkpoint_folder(run, which)
+        try:
+            return read(folder)
+        except (CheckpointError, OSError):
+            if folder.exists():
+                raise
+    raise CheckpointError(f"{run} replaces its checkpoints faster than they are read: try later")
+
+
+def verified(path: Path) -> str:
+    """Return the SHA-256 of a checkpoint's file, which is what was written there.
+
+    Checkpoints of earlier versions have no checksums to compare with.
+
+    Raises:
+        FileNotFoundError: there is none. CheckpointError: it is another; see `unusable`.
+    """
+    found = _digest(path)
+    if _checksums(path.parent).get(path.name, found) != found:
+        raise unusable(path, "is damaged: its bytes are not those that were written")
+    return found
+
+
+def _digest(path: Path) -> str:
+    check_file(path, at_most=2**40, error=CheckpointError)
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    path = folder / CHECKSUMS
+    if not path.exists():
+        return {}
+    known = read_json(path, error=CheckpointError)
+    if not isinstance(known, dict):
+        raise CheckpointError(f"{path} holds no checksums; restore it from a copy")
+    return known
+
+
+def unusable(path: Path, fault: str) -> CheckpointError:
+    """Return the error for a checkpoint's file that cannot be used, with another checkpoint.
+
+    The one named is the newest of those beside it whose files are what was written.
+    """
+    folder = path.parent
+    others = _checkpoints(folder.parent)[::-1] if folder.exists() else []  # else it was removed
+    sound = next((other for other in others if other != folder and _is_sound(other)), None)
+    if sound is None:
+        return CheckpointError(f"{path} {fault}; restore it from a copy")
+    step = step_of(sound)
+    return CheckpointError(
+        f"{path} {fault}; the checkpoint of step {step} is sound: give --checkpoint {step}, or, "
+        f"to --resume from there, remove {folder}"
+    )
+
+
+def _is_sound(folder: Path) -> bool:
+    try:
+        return all(_digest(folder / name) == known for name, known in _checksums(folder).items())
+    except (LimnerError, OSError):
+        return False
+
+
 def generator_file(folder: Path) -> Path:
     """Return a checkpoint's weights that make pictures: the running average where it kept one."""
     averaged = folder / "generator_ema.safetensors"
-    return averaged if averaged.exists() else folder / "generator.safetensors"
+    kept = averaged.exists() or averaged.name in _checksums(folder)
+    return averaged if kept else folder / "generator.safetensors"
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Load a safetensors file into a network, strictly.
+def load_weights(network: nn.Module, path: Path) -> str:
+    """Load a safetensors file of a checkpoint into a network, strictly.
+
+    Returns:
+        The file's SHA-256.
 
     Raises:
         CheckpointError: the file is missing, damaged, not finite or of another architecture.
     """
     try:
-        check_file(path, at_most=2**40, error=CheckpointError)
+        digest = verified(path)
         weights = load_file(path)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing: give another checkpoint") from None
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}): give another checkpoint") from None
+    except (SafetensorError, OSError, RuntimeError) as error:
+        if ran_out_of_memory(error):
+            raise
+        fault = f"is damaged ({error})" if path.exists() else "is missing"
+        raise unusable(path, fault) from None
     for name, value in weights.items():
         if not torch.isfinite(value).all():
-            raise CheckpointError(
-                f"{path} holds numbers that are not finite ({name}): give another checkpoint"
-            )
+            raise unusable(path, f"holds numbers that are not finite ({name})")
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
@@ -142,6 +240,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
         raise CheckpointError(
             f"{path} does not fit the network of config.yaml ({reason}): were they copied together?"
         ) from None
+    return digest
 
 
 def newest(run: Path) -> Path | None:

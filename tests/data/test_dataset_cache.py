@@ -249,3 +249,18 @@ def test_a_damaged_memory_is_none(tmp_path, text):
     assert content_digests([path], memory=tmp_path / "memory") == content_digests([path])
     with pytest.raises(DataError, match=r"gone\.bin"):
         content_digests([tmp_path / "gone.bin"])
+
+
+@pytest.mark.parametrize("at", [0.3, 0.7, 1.0])
+def test_a_flipped_bit_counts_as_absent(side_by_side, open_plainly, tmp_path, at):
+    root = side_by_side(1)
+    expected = open_plainly(root)[0, 0]
+    assert (open_plainly(root, cache=tmp_path)[0, 0]["source"] == expected["source"]).all()
+    (path,) = tmp_path.glob("*.npy")
+    data = bytearray(path.read_bytes())
+    data[128 + int(at * (len(data) - 129))] ^= 1
+    path.write_bytes(data)
+    again = open_plainly(root, cache=tmp_path)[0, 0]
+    assert all((again[side] == expected[side]).all() for side in ("source", "target"))
+    # It was decoded anew, and is kept in the place of the damaged one.
+    assert path.read_bytes() != bytes(data)

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
-from tiny_runs import draw_data, make_run
+from safetensors.torch import load_file
+from tiny_runs import draw_data, make_run, save_weights
 
 from limner import files
 from limner.data import decode
@@ -186,7 +186,7 @@ def test_an_earlier_evaluation_serves_only_where_nothing_has_changed(
     picture.write_bytes((folder / "images" / "1.png").read_bytes())
     assert not serves(run, data)
     first(run, data)
-    save_file({name: value * 1.01 for name, value in load_file(weights).items()}, weights)
+    save_weights({name: value * 1.01 for name, value in load_file(weights).items()}, weights)
     assert not serves(run, data)
     first(run, data)
     pixels = np.array(Image.open(data / "test" / "3.png"))
@@ -224,7 +224,7 @@ def test_figures_of_other_pictures_are_not_kept(run: Path, data: Path, what: str
     evaluate(run, data, metrics=["l1"], seed=1)
     if what == "weights":
         weights = run / "checkpoints" / "00000000" / "generator.safetensors"
-        save_file({name: value * 1.01 for name, value in load_file(weights).items()}, weights)
+        save_weights({name: value * 1.01 for name, value in load_file(weights).items()}, weights)
     if what == "pair":
         pixels = np.array(Image.open(data / "test" / "3.png"))
         Image.fromarray(255 - pixels).save(data / "test" / "3.png")
@@ -384,7 +384,7 @@ def test_a_broken_generator_is_not_scored(run: Path, data: Path) -> None:
     weights = run / "checkpoints" / "00000000" / "generator.safetensors"
     state = load_file(weights)
     next(iter(state.values())).view(-1)[0] = float("nan")
-    save_file(state, weights)
+    save_weights(state, weights)
     with pytest.raises(CheckpointError):
         evaluate(run, data, metrics=["l1"])
     assert not (run / "evaluation" / "test").exists()

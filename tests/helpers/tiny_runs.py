@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from lightning_fabric import Fabric
 from overriding import with_overrides
 from random_pairs import write_pairs
+from safetensors.torch import save_file
+from torch import Tensor
 
 from limner.config import resolved, to_yaml
 from limner.files import write_text
 from limner.presets import preset
+from limner.run import CHECKSUMS
 from limner.training.checkpoint import save_checkpoint
 from limner.training.state import build_state
 
@@ -28,3 +32,9 @@ def make_run(folder: Path, *settings: str) -> Path:
     write_text(folder / "config.yaml", to_yaml(config))
     save_checkpoint(build_state(config, Fabric(accelerator="cpu", devices=1)), folder)
     return folder
+
+
+def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Put other weights into a checkpoint, as if they had been written there in the first place."""
+    save_file(dict(weights), path)
+    (path.parent / CHECKSUMS).unlink(missing_ok=True)

@@ -6,7 +6,9 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,8 +21,9 @@ from torch import Tensor
 from limner.errors import DataError, LimnerError
 from limner.files import read_json, replacing, write_text
 
-VERSION = 1  # of what the files hold; raise it whenever decoding or resizing changes
+VERSION = 2  # of what the files hold; raise it whenever decoding or resizing changes
 _HEADER = 128  # bytes before the samples in an .npy file of three dimensions
+_CHECK = 4  # bytes of the CRC-32 of the samples, after them
 _STALE = 3600  # seconds after which a temporary file has no writer any more
 
 _DTYPES = (np.uint8, np.uint16, np.float32)
@@ -36,6 +39,7 @@ class DatasetCache:
     without a word. `beside` (name: bytes) are the claims of caches open on the same folder: they
     count against the limit. Other files are deleted, least recently used first, until all fits.
 
+    Each file ends with a checksum, which every process compares the first time that it reads it.
     A disk that is full or read-only ends the caching with one warning, never the run.
     """
 
@@ -52,6 +56,7 @@ class DatasetCache:
         self.folder = folder
         self.claims: dict[str, int] = {}
         self.kept: set[int] = set()
+        self._sound: set[str] = set()  # what this process has compared with its checksum
         # A tensor in shared memory: a worker that finds the disk full tells all others.
         self._failed = torch.zeros(1, dtype=torch.uint8).share_memory_()
         left = limit_bytes - sum(beside.values())
@@ -73,17 +78,26 @@ class DatasetCache:
     def read(self, index: int, name: str, *, channels: int) -> Tensor | None:
         """Return the C x H x W image kept under `name`, or None where there is none.
 
-        A file that is damaged, or has not C = `channels`, counts as absent.
+        A file that is damaged, be it by one bit, or has not C = `channels`, counts as absent.
         """
         if index not in self.kept:
             return None
         try:
             # "c", not "r": private pages, never written back, that torch may take as writable.
             array = np.load(self._path(name), mmap_mode="c", allow_pickle=False)
+            sound = array.ndim == 3 and len(array) == channels and array.dtype in _DTYPES
+            if not sound or not (name in self._sound or self._matches(name, array)):
+                return None
         except (OSError, ValueError, EOFError):
             return None
-        sound = array.ndim == 3 and len(array) == channels and array.dtype in _DTYPES
-        return torch.from_numpy(array) if sound else None
+        self._sound.add(name)
+        return torch.from_numpy(array)
+
+    def _matches(self, name: str, array: np.ndarray) -> bool:
+        """Whether the samples are those whose checksum stands at the end of their file."""
+        with self._path(name).open("rb") as file:
+            file.seek(-_CHECK, os.SEEK_END)
+            return array.flags.c_contiguous and file.read() == _check(array)
 
     def write(self, index: int, name: str, image: Tensor) -> None:
         """Keep a C x H x W image, if it is one of those to be kept."""
@@ -91,7 +105,9 @@ class DatasetCache:
             return
         try:
             with replacing(self._path(name)) as temporary, temporary.open("wb") as file:
-                np.save(file, image.contiguous().numpy(), allow_pickle=False)
+                array = image.contiguous().numpy()
+                np.save(file, array, allow_pickle=False)
+                file.write(_check(array))
         except OSError as error:
             self._fail(error)
 
@@ -127,6 +143,10 @@ class DatasetCache:
             kept -= size
 
 
+def _check(array: np.ndarray) -> bytes:
+    return zlib.crc32(array.data).to_bytes(_CHECK, "little")
+
+
 def file_name(files: Sequence[Path], settings: object) -> str:
     """Return the name for what is made of `files` under `settings` (anything with a plain repr).
 
@@ -142,7 +162,7 @@ def file_name(files: Sequence[Path], settings: object) -> str:
 
 def file_bytes(shape: Sequence[int], *, bits: int) -> int:
     """Return the bytes of the file that holds an image of this shape."""
-    return _HEADER + int(np.prod(shape, dtype=np.int64)) * (bits // 8)
+    return _HEADER + int(np.prod(shape, dtype=np.int64)) * (bits // 8) + _CHECK
 
 
 class FileMemory:

@@ -20,7 +20,6 @@ from limner.evaluation.measure import find_weights, versions
 from limner.evaluation.metrics import METRICS, SEG, Scores
 from limner.inference import Translator
 from limner.networks import pretrained
-from limner.run import checkpoint_folder, generator_file
 
 RESULTS = "results.json"
 KINDS = ("source", "target", "images")
@@ -173,17 +172,13 @@ def provenance_of(
         asked: every keyword that decides a figure, `metrics` among them, by its name.
     """
     data = translator.config.data
-    checkpoint = generator_file(checkpoint_folder(run, translator.checkpoint))
     measured = [name for name in asked["metrics"] if name in METRICS]
     weight_files = find_weights(measured, weights=weights)
     return {
         "asked": asked,
         "versions": versions(),
         "threads": torch.get_num_threads(),
-        "generator": {
-            "file": f"{checkpoint.parent.name}/{checkpoint.name}",
-            "sha256": pretrained.sha256(checkpoint),
-        },
+        "generator": dict(translator.weights),
         "config": {"sha256": pretrained.sha256(run / "config.yaml")},
         "pairs": {"count": len(pairs), "sha256": pairs_digest(pairs.pairs)},
         "preparation": {

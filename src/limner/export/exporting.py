@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,6 @@ from limner.files import replacing
 from limner.inference import Translator, as_for_pictures
 from limner.inference.backends import library
 from limner.inference.graphs import OUTPUT, Inputs, inputs_of, live_dropouts, prepared
-from limner.networks import pretrained as store
-from limner.run import checkpoint_folder, generator_file
 
 BOUND = 1e-4
 """The largest difference on [-1, 1] that float32 and another order of sums explain: 1/80 level."""
@@ -87,6 +85,7 @@ def export_run(
         translator.config,
         run,
         checkpoint=translator.checkpoint,
+        weights=translator.weights,
         inputs=inputs,
         size=size,
         dropout=live,
@@ -170,6 +169,7 @@ def description(
     run: Path,
     *,
     checkpoint: str,
+    weights: Mapping[str, str],
     inputs: Inputs,
     size: tuple[int, int] | None,
     dropout: bool,
@@ -178,11 +178,11 @@ def description(
 
     Args:
         config, run, checkpoint: the run and the name of its checkpoint.
+        weights: the `file` that was loaded and its `sha256`.
         inputs: what the generator is given.
         size: height and width where they are fixed, None where any multiple will do.
         dropout: whether the graph draws random numbers.
     """
-    weights = generator_file(checkpoint_folder(run, checkpoint))
     height, width = size or ("height", "width")
     shapes: dict[str, Any] = {"source": ["count", inputs.channels, height, width]}
     if inputs.latent:
@@ -195,7 +195,7 @@ def description(
         "checkpoint": checkpoint,
         "preset": config.preset,
         "generator": config.generator.name,
-        "weights": {"file": weights.name, "sha256": store.sha256(weights)},
+        "weights": {**weights, "file": Path(weights["file"]).name},
         "inputs": shapes,
         "outputs": {OUTPUT: ["count", config.data.channels[1], height, width]},
         "range": [-1, 1],

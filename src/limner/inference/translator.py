@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -25,7 +26,7 @@ from limner.inference.style import (
     mean_code,
 )
 from limner.networks import FeatureEncoder
-from limner.run import checkpoint_folder, generator_file, load_weights
+from limner.run import checkpoint_folder, generator_file, load_weights, read_checkpoint
 
 
 class Translator:
@@ -108,7 +109,7 @@ class Translator:
                 end is unknown or cannot serve the run.
         """
         run = Path(run)
-        folder = checkpoint_folder(run, checkpoint)
+        checkpoint_folder(run, checkpoint)  # says what is wrong with a folder that is no run
         config = read_config(run / "config.yaml")
         asked = {"inference.statistics": statistics, "inference.dropout": dropout}
         asked = {key: value for key, value in asked.items() if value is not None}
@@ -118,17 +119,27 @@ class Translator:
             in_channels=config.input_channels,
             out_channels=config.data.channels[1],
         )
-        load_weights(generator, generator_file(folder))
         encoder = build_reader(config)
+
+        def read(folder: Path) -> tuple[Path, str]:
+            file = generator_file(folder)
+            digest = load_weights(generator, file)
+            if encoder is not None:
+                load_weights(encoder, folder / "encoder.safetensors")
+            return file, digest
+
+        file, digest = read_checkpoint(run, checkpoint, read)
         if encoder is not None:
-            load_weights(encoder, folder / "encoder.safetensors")
             encoder.to(device)
         translator = cls(generator.to(device), config, encoder=encoder, seed=seed, backend=backend)
-        translator.checkpoint = folder.name
+        translator.checkpoint = file.parent.name
+        translator.weights = {"file": f"{file.parent.name}/{file.name}", "sha256": digest}
         return translator
 
     checkpoint: str = ""
     """The name of the checkpoint that was loaded; empty for a generator in training."""
+    weights: Mapping[str, str] = MappingProxyType({})
+    """Which `file` of the checkpoint was loaded, and its `sha256`; a training may remove it."""
 
     @property
     def device(self) -> torch.device:

@@ -5,6 +5,7 @@ RUN/checkpoints/00000400/generator.safetensors
                          discriminator_0.safetensors
                          state.pt                      optimisers, step, best, weights of the
                                                        discriminators; no code in it
+                         checksums.json                SHA-256 of each of these
 RUN/checkpoints/best.json                              which step was best, by what
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import io
 import json
 import re
@@ -23,10 +25,10 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from limner.errors import CheckpointError, TrainingError
-from limner.files import fsync_folder, write_bytes, write_text
+from limner.errors import CheckpointError, TrainingError, ran_out_of_memory
+from limner.files import fsync_folder, printable, write_bytes, write_text
 from limner.networks.pretrained import load_pickled
-from limner.run import load_weights, step_of
+from limner.run import CHECKSUMS, load_weights, step_of, unusable, verified
 from limner.training.discriminator_weights import restored, to_be_saved
 from limner.training.state import State, TrainedNetwork, all_finite, average_buffers
 
@@ -64,8 +66,11 @@ def save_checkpoint(state: State, run: Path) -> Path | None:
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
+            checksums = {}
             for name, data in _files(state, weighting):
+                checksums[name] = hashlib.sha256(data).hexdigest()
                 write_bytes(temporary / name, data)
+            write_text(temporary / CHECKSUMS, json.dumps(checksums))
             temporary.rename(folder)
             fsync_folder(folder.parent)
         except OSError as error:
@@ -149,10 +154,7 @@ def _load_optimizer(network: TrainedNetwork, saved: Any, *, origin: Path) -> Non
     except (AttributeError, IndexError, KeyError, TypeError):
         fits = False
     if not fits:
-        raise CheckpointError(
-            f"{origin} holds an optimizer of other parameters, or numbers that are not finite: "
-            "give another checkpoint"
-        )
+        raise unusable(origin, "holds an optimizer of other parameters, or with infinite numbers")
     network.optimizer.load_state_dict({**own, "state": averages})
 
 
@@ -164,22 +166,24 @@ def read_state(folder: Path) -> dict[str, Any]:
     """
     path = folder / "state.pt"
     try:
+        verified(path)
         content = load_pickled(path)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is missing: give another checkpoint") from None
+    except CheckpointError:
+        raise
     except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path} is damaged ({reason}): give another checkpoint") from None
+        if ran_out_of_memory(error):
+            raise
+        if not path.exists():
+            raise unusable(path, "is missing") from None
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise unusable(path, f"is damaged ({printable(reason)})") from None
     expected = {"step": int, "data": dict, "optimizers": dict}
     if not isinstance(content, dict) or any(
         not isinstance(content.get(key), kind) for key, kind in expected.items()
     ):
-        raise CheckpointError(f"{path} holds no state of a training: give another checkpoint")
+        raise unusable(path, "holds no state of a training")
     if content.get("format", 1) not in (1, FORMAT) or content["step"] != step_of(folder):
-        raise CheckpointError(
-            f"{path} is of another version, or of another step than its folder: give another "
-            "checkpoint"
-        )
+        raise unusable(path, "is of another version, or of another step than its folder")
     return content
 
 

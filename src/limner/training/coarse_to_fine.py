@@ -15,7 +15,7 @@ from torch import nn
 from limner.config import Config, read_config
 from limner.errors import CheckpointError
 from limner.networks import LocalEnhancer
-from limner.run import checkpoint_folder, load_weights
+from limner.run import checkpoint_folder, generator_file, load_weights, read_checkpoint
 from limner.training.state import State, build_generator
 
 
@@ -40,21 +40,22 @@ def start_from_run(state: State) -> None:
     network = state.generator.plain
     if training.start_from is None or not isinstance(network, LocalEnhancer):
         return
-    run = Path(training.start_from)
-    _take_over(network, run)
+    encoder = None if state.encoder is None else state.encoder.plain
+    _take_over(network, Path(training.start_from), encoder=encoder)
     if isinstance(state.ema, LocalEnhancer):
         state.ema.load_state_dict(network.state_dict())
-    encoder = checkpoint_folder(run) / "encoder.safetensors"
-    if state.encoder is not None and encoder.exists():
-        load_weights(state.encoder.plain, encoder)
 
 
-def _take_over(network: LocalEnhancer, run: Path) -> None:
-    folder = checkpoint_folder(run)
+def _take_over(network: LocalEnhancer, run: Path, *, encoder: nn.Module | None = None) -> None:
+    checkpoint_folder(run)  # says what is wrong with a folder that is no run
     other = build_generator(read_config(run / "config.yaml"))
-    averaged = folder / "generator_ema.safetensors"
-    path = averaged if averaged.exists() else folder / "generator.safetensors"
-    load_weights(other, path)
+
+    def read(folder: Path) -> None:
+        load_weights(other, generator_file(folder))
+        if encoder is not None and (folder / "encoder.safetensors").exists():
+            load_weights(encoder, folder / "encoder.safetensors")
+
+    read_checkpoint(run, "best", read)
     try:
         network.start_from(other.state_dict())
     except CheckpointError as error:
