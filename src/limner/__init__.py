@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from limner import losses, networks
-    from limner.api import train
+    from limner.api import check, train
     from limner.config import Config, read_config, replace
     from limner.data import open_dataset
     from limner.errors import LimnerError
@@ -32,6 +32,7 @@ __all__ = [
     "LimnerError",
     "Translator",
     "__version__",
+    "check",
     "compare_folders",
     "evaluate",
     "losses",
@@ -48,6 +49,7 @@ _HOMES = {
     "Config": "limner.config",
     "LimnerError": "limner.errors",
     "Translator": "limner.inference",
+    "check": "limner.api",
     "compare_folders": "limner.evaluation.measure",
     "evaluate": "limner.evaluation.evaluate",
     "measure": "limner.evaluation.measure",

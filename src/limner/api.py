@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from limner import __version__
-from limner.config import Config, to_yaml
+from limner.checks import CheckResult, check_data
+from limner.checks.checking import Advancing
+from limner.config import Config, LabelSettings, to_yaml
 from limner.data import PairedDataset
 from limner.errors import ConfigError, DataError, OutOfMemoryError, TrainingError
 from limner.evaluation.evaluate import check_metrics, measure_translations
@@ -30,7 +32,7 @@ from limner.evaluation.segmentation.scoring import (
     without_seg,
 )
 from limner.files import read_events, replacing, sweep, write_text
-from limner.inference import Translator, shown_source
+from limner.inference import Translator, default_cache_folder, shown_source
 from limner.networks import count_parameters
 from limner.networks.cpu_speed import kept_memory
 from limner.objective import Objective, make_perceptual
@@ -48,6 +50,41 @@ from limner.training.state import State, build_state
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+
+def check(
+    data: Path,
+    *,
+    direction: str | None = None,
+    size: tuple[int, int] | None = None,
+    labels: LabelSettings | None = None,
+    cache_folder: Path | None = None,
+    processes: int | None = None,
+    progress: Advancing | None = None,
+) -> CheckResult:
+    """Look at a data set before training: what is wrong with it, with evidence and cure.
+
+    Args:
+        data: the data folder, or a manifest; also one that `train` refuses.
+        direction: AtoB or BtoA; None for what dataset.yaml says, else AtoB.
+        size: height and width that will be trained at; None for the data's own.
+        labels: how label maps are read, where the sources are some.
+        cache_folder: where what was measured is kept; None for the user's cache folder.
+        processes: how many measure; None for one a processor.
+        progress: shows a bar, given what is done and how many there are.
+
+    Raises:
+        DataError: the data is in no known layout.
+    """
+    return check_data(
+        Path(data),
+        direction=direction,
+        size=size,
+        labels=labels,
+        memory=cache_folder or default_cache_folder(),
+        processes=processes,
+        progress=progress,
+    )
 
 
 def train(

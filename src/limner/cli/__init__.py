@@ -45,7 +45,7 @@ def _run(words: list[str]) -> int:
     try:
         from limner.cli.app import run
 
-        run(words)
+        status = run(words)
         sys.stdout.flush()
     except LimnerError as error:
         _complain(str(error))
@@ -60,7 +60,7 @@ def _run(words: list[str]) -> int:
         if isinstance(error, OSError):
             return _system_error(error, words)
         return _fault(error, words)
-    return 0
+    return status
 
 
 @contextlib.contextmanager

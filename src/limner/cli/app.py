@@ -5,7 +5,16 @@ from __future__ import annotations
 from cyclopts import App, CycloptsError, UnknownOptionError
 
 import limner
-from limner.cli import demo, experiment, export_command, plan_command, runs, scores, train_command
+from limner.cli import (
+    check_command,
+    demo,
+    experiment,
+    export_command,
+    plan_command,
+    runs,
+    scores,
+    train_command,
+)
 from limner.errors import ConfigError
 
 
@@ -18,6 +27,7 @@ def build() -> App:
         help_format="markdown",
     )
     app.command(demo.demo)
+    app.command(check_command.check)
     app.command(plan_command.plan)
     app.command(train_command.train)
     app.command(runs.translate)
@@ -32,8 +42,8 @@ def build() -> App:
     return app
 
 
-def run(arguments: list[str]) -> None:
-    """Run one command.
+def run(arguments: list[str]) -> int:
+    """Run one command; returns 1 where its work found an error in what it looked at, else 0.
 
     Raises:
         ConfigError: the words are none that the command takes.
@@ -44,13 +54,16 @@ def run(arguments: list[str]) -> None:
                 "one of the words is empty or holds a zero byte: is a variable of the shell unset?"
             )
     try:
-        build()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        status = build()(
+            arguments, exit_on_error=False, print_error=False, result_action="return_value"
+        )
     except UnknownOptionError as error:
         flag = "" if error.token is None else (error.token.keyword or "").partition("=")[0]
         meant = _key_meant(flag, arguments)
         raise ConfigError(meant or _sentence(error)) from None
     except CycloptsError as error:
         raise ConfigError(_sentence(error)) from None
+    return status if isinstance(status, int) else 0
 
 
 def _sentence(error: CycloptsError) -> str:

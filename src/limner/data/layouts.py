@@ -10,7 +10,15 @@ from pathlib import Path
 from limner.data.decode import EXTENSIONS
 from limner.data.description import DIRECTIONS, checked_direction, read_description
 from limner.data.manifest import manifest_in, read_manifest
-from limner.data.pairs import Pair, images_in, in_order, matched, matched_frames, side_by_side
+from limner.data.pairs import (
+    Lone,
+    Pair,
+    images_in,
+    in_order,
+    matched,
+    matched_frames,
+    side_by_side,
+)
 from limner.data.pairs import frame as frame_of
 from limner.errors import DataError
 from limner.files import listed
@@ -41,10 +49,11 @@ _ADE20K_SPLITS = {"train": "training", "val": "validation"}
 class Split:
     """A split that was recognised: `pairs` reads it, in direction AtoB.
 
-    `missing` is the folder that lacks where only one of two is there.
+    `missing` is the folder that lacks where only one of two is there. Files that cannot be matched
+    raise, or are added to the list that `pairs` is given and left out.
     """
 
-    pairs: Callable[[], list[Pair]]
+    pairs: Callable[[Lone], list[Pair]]
     missing: Path | None = None
 
 
@@ -63,11 +72,12 @@ class Layout:
     decides: bool = False
 
 
-def find_pairs(root: Path, split: str, *, direction: str | None) -> list[Pair]:
+def find_pairs(root: Path, split: str, *, direction: str | None, lone: Lone = None) -> list[Pair]:
     """Find the pairs of a split of the data folder (or the manifest) `root`, in natural order.
 
     Direction AtoB leads from left to right, from A to B, from source to target as they are named
     and from label to photo; BtoA back. None takes the direction from `dataset.yaml`, else AtoB.
+    Files that cannot be matched are added to `lone` where it is given, and left out.
 
     Raises:
         DataError: a folder is missing or in no known layout, a split is unknown or empty, or files
@@ -80,9 +90,9 @@ def find_pairs(root: Path, split: str, *, direction: str | None) -> list[Pair]:
         known = ", ".join(_complete(recognised)) or "none"
         raise DataError(f"{root} has no split {split!r}: it has {known}")
     missing = recognised[split].missing
-    if missing is not None:
+    if missing is not None and lone is None:
         raise DataError(f"{missing} is missing: it must hold the other image of every pair")
-    pairs = in_order(recognised[split].pairs())
+    pairs = in_order(recognised[split].pairs(lone))
     chosen = direction or read_description(root).direction or DIRECTIONS[0]
     return [pair.swapped() for pair in pairs] if chosen == "BtoA" else pairs
 
@@ -92,8 +102,16 @@ def splits(root: Path) -> list[str]:
     return _complete(_recognised(root))
 
 
+def known_splits(root: Path) -> list[str]:
+    """Return the names of all splits, those of which one folder lacks among them."""
+    return _ordered(_recognised(root))
+
+
 def _complete(recognised: Splits) -> list[str]:
-    names = [name for name, split in recognised.items() if split.missing is None]
+    return _ordered(name for name, split in recognised.items() if split.missing is None)
+
+
+def _ordered(names: Iterable[str]) -> list[str]:
     order = {name: place for place, name in enumerate(SPLITS)}
     return sorted(names, key=lambda name: (order.get(name, len(order)), name))
 
@@ -134,10 +152,10 @@ def _find_manifest(root: Path) -> Splits:
     rows = read_manifest(path)
     if not rows:
         raise DataError(f"{path} lists no pairs: add a row for each, under source,target,split")
-    return {name: Split(pairs=lambda name=name: rows[name]) for name in rows}
+    return {name: Split(pairs=lambda lone, name=name: rows[name]) for name in rows}
 
 
-def _two_folders(first: Path, second: Path, pairs: Callable[[], list[Pair]]) -> Iterator[Split]:
+def _two_folders(first: Path, second: Path, pairs: Callable[[Lone], list[Pair]]) -> Iterator[Split]:
     """Yield the split whose images lie in two folders, if one of these is there."""
     lacking = [folder for folder in (first, second) if not folder.is_dir()]
     if len(lacking) < 2:
@@ -165,9 +183,9 @@ def _finder_of_folders(
 def _find_label_folders(root: Path) -> Splits:
     """Find `train_label`, `train_img` and perhaps `train_inst` (pix2pixHD, SPADE, COCO-Stuff)."""
 
-    def read(labels: Path, photos: Path, maps: Path) -> list[Pair]:
+    def read(labels: Path, photos: Path, maps: Path, lone: Lone) -> list[Pair]:
         instances = images_in(maps) if maps.is_dir() else None
-        return matched_frames(images_in(labels), images_in(photos), instances)
+        return matched_frames(_there(labels), _there(photos), instances, lone)
 
     found: Splits = {}
     for name in SPLITS:
@@ -181,22 +199,22 @@ def _find_label_folders(root: Path) -> Splits:
 def _find_cityscapes(root: Path) -> Splits:
     """Find the original tree: `leftImg8bit/train/CITY`, `gtFine/train/CITY`."""
 
-    def read(labels: Path, photos: Path) -> list[Pair]:
-        files = images_in(labels, below=True)
+    def read(labels: Path, photos: Path, lone: Lone) -> list[Pair]:
+        files = _there(labels, below=True)
         instances = [path for path in files if path.stem.endswith("_instanceIds")]
-        shots = [path for path in images_in(photos, below=True) if "_leftImg8bit" in path.stem]
+        shots = [path for path in _there(photos, below=True) if "_leftImg8bit" in path.stem]
         maps = only_label_maps(files)
         if not any(path.stem.endswith(_LABEL_IDS) for path in files):
             raise DataError(
                 f"{labels} holds no files that end in {' or '.join(_LABEL_IDS)}.png: make them "
                 "with cityscapesScripts"
             )
-        return matched_frames(maps, shots, instances or None)
+        return matched_frames(maps, shots, instances or None, lone)
 
     found: Splits = {}
     for name in SPLITS:
         folders = root / "gtFine" / name, root / "leftImg8bit" / name
-        for split in _two_folders(*folders, lambda folders=folders: read(*folders)):
+        for split in _two_folders(*folders, lambda lone, folders=folders: read(*folders, lone)):
             found[name] = split
     return found
 
@@ -204,16 +222,21 @@ def _find_cityscapes(root: Path) -> Splits:
 def _find_ade20k(root: Path) -> Splits:
     """Find `images/training` and `annotations/training`, here or in ADEChallengeData2016."""
 
-    def read(labels: Path, photos: Path) -> list[Pair]:
-        return matched_frames(images_in(labels), images_in(photos), None)
+    def read(labels: Path, photos: Path, lone: Lone) -> list[Pair]:
+        return matched_frames(_there(labels), _there(photos), None, lone)
 
     found: Splits = {}
     home = root / _ADE20K if (root / _ADE20K).is_dir() else root
     for name, folder in _ADE20K_SPLITS.items():
         folders = home / "annotations" / folder, home / "images" / folder
-        for split in _two_folders(*folders, lambda folders=folders: read(*folders)):
+        for split in _two_folders(*folders, lambda lone, folders=folders: read(*folders, lone)):
             found[name] = split
     return found
+
+
+def _there(folder: Path, *, below: bool = False) -> list[Path]:
+    """Return the images of a folder; of none where it lacks, which only `lone` lets pass."""
+    return images_in(folder, below=below) if folder.is_dir() else []
 
 
 def _find_side_by_side(root: Path) -> Splits:
@@ -225,7 +248,7 @@ def _find_side_by_side(root: Path) -> Splits:
         # A folder with subfolders and no images is some other layout, not an empty split.
         holds_folders = any(path.is_dir() for path in listed(folder))
         if images_in(folder) or not holds_folders:
-            found[name] = Split(pairs=lambda folder=folder: side_by_side(folder))
+            found[name] = Split(pairs=lambda lone, folder=folder: side_by_side(folder, lone))
     return found
 
 

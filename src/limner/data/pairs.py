@@ -7,13 +7,15 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from limner.data.decode import EXTENSIONS
 from limner.errors import DataError
 from limner.files import listed, listed_tree
 
 Half = Literal["left", "right"]
+# Where files are put that have no partner, in place of an error; None for the error.
+Lone: TypeAlias = "list[Path] | None"
 _SHOWN = 5  # how many names an error lists
 # What may have been meant as an image, by the ends of names.
 _PICTURES = EXTENSIONS | {
@@ -117,51 +119,60 @@ def stem(path: Path, folder: Path | None = None) -> str:
     return unicodedata.normalize("NFC", "__".join([*parts, path.stem]))
 
 
-def by_stem(folder: Path, *, below: bool = False) -> dict[str, Path]:
-    """Return the images of `folder` by their names: see `stem`.
+def by_stem(folder: Path, *, below: bool = False, lone: Lone = None) -> dict[str, Path]:
+    """Return the images of `folder` by their names: see `stem`; a second of one name is `lone`.
 
     Raises:
         DataError: the folder holds no images, or two of one name.
     """
     names: dict[str, Path] = {}
+    if lone is not None and not folder.is_dir():
+        return names
     for path in images_in(folder, below=below):
         other = names.setdefault(stem(path, folder if below else None), path)
-        if other != path:
+        if other != path and lone is not None:
+            lone.append(path)
+        elif other != path:
             raise DataError(
                 f"{folder} holds both {other.relative_to(folder)} and {path.relative_to(folder)}: "
                 "pairs are matched by stem, so rename or remove one"
             )
-    if not names:
+    if not names and lone is None:
         known = ", ".join(sorted(EXTENSIONS))
         raise DataError(f"{folder} holds no images: put files there that end in {known}")
     return names
 
 
-def side_by_side(folder: Path) -> list[Pair]:
+def side_by_side(folder: Path, lone: Lone = None) -> list[Pair]:
     """Return one pair for each image of `folder`, the source on the left."""
     return [
         Pair(name=name, source=path, target=path, source_half="left")
-        for name, path in by_stem(folder).items()
+        for name, path in by_stem(folder, lone=lone).items()
     ]
 
 
 def matched(
-    sources: Path, targets: Path, instances: Path | None = None, masks: Path | None = None
+    sources: Path,
+    targets: Path,
+    instances: Path | None = None,
+    masks: Path | None = None,
+    lone: Lone = None,
 ) -> list[Pair]:
     """Match the images of two folders and their subfolders by name: see `stem`.
 
     `instances` may be a third folder, of the sources' instance maps, `masks` a fourth, of the
-    pairs' masks; they are used where they exist.
+    pairs' masks; they are used where they exist. Files without a partner are added to `lone`
+    where it is given, and left out.
 
     Raises:
         DataError: files have no partner; they are listed, with the cause where it shows.
     """
-    first, second = by_stem(sources, below=True), by_stem(targets, below=True)
+    first, second = (by_stem(folder, below=True, lone=lone) for folder in (sources, targets))
     third, fourth = (
-        by_stem(folder, below=True) if folder is not None and folder.is_dir() else None
+        by_stem(folder, below=True, lone=lone) if folder is not None and folder.is_dir() else None
         for folder in (instances, masks)
     )
-    lone = [
+    lacking = [
         (names, folder, other)
         for names, folder, other in (
             ([name for name in first if name not in second], sources, targets),
@@ -171,24 +182,29 @@ def matched(
         )
         if names
     ]
-    if lone:
+    if lacking and lone is not None:
+        for names, folder, _ in lacking:
+            files = first if folder == sources else second
+            lone += [files[name] for name in names if files[name] not in lone]
+    elif lacking:
         sentence = " and ".join(
             f"{named(names)} in {folder} without a partner in {other}"
-            for names, folder, other in lone
+            for names, folder, other in lacking
         )
         raise DataError(
             f"{sentence}: pairs are matched by stem, so rename or remove these files"
-            + _by_case(lone[0][0], second if lone[0][1] == sources else first)
+            + _by_case(lacking[0][0], second if lacking[0][1] == sources else first)
         )
     return [
         Pair(
             name=name,
             source=path,
             target=second[name],
-            instance=third[name] if third else None,
-            mask=fourth[name] if fourth else None,
+            instance=third.get(name) if third else None,
+            mask=fourth.get(name) if fourth else None,
         )
         for name, path in first.items()
+        if name in second
     ]
 
 
@@ -218,27 +234,39 @@ def frame(path: Path) -> str:
 
 
 def matched_frames(
-    labels: Iterable[Path], photos: Iterable[Path], instances: Iterable[Path] | None
+    labels: Iterable[Path],
+    photos: Iterable[Path],
+    instances: Iterable[Path] | None,
+    lone: Lone = None,
 ) -> list[Pair]:
     """Match label maps, photos and, where there are some, instance maps by `frame`.
+
+    Files without a partner are added to `lone` where it is given, and left out.
 
     Raises:
         DataError: files have no partner (they are listed), or two of one kind share a frame.
     """
-    kinds = {"label map": _by_frame(labels), "photo": _by_frame(photos)}
+    kinds = {"label map": _by_frame(labels, lone), "photo": _by_frame(photos, lone)}
     if instances is not None:
-        kinds["instance map"] = _by_frame(instances)
+        kinds["instance map"] = _by_frame(instances, lone)
     frames = {name for files in kinds.values() for name in files}
-    if not frames:
+    if lone is not None:
+        whole = kinds["label map"].keys() & kinds["photo"].keys()
+        lone += [files[name] for files in kinds.values() for name in files if name not in whole]
+        if instances is not None:
+            lone += [kinds["label map"][k] for k in whole if k not in kinds["instance map"]]
+        kinds["label map"] = {k: path for k, path in kinds["label map"].items() if k in whole}
+        frames = set()
+    elif not frames:
         raise DataError("the folders of label maps and photos are empty: put the files there")
-    lone = []
+    lacking = []
     for kind, files in kinds.items():
         without = sorted((name for name in frames if name not in files), key=natural)
         if without:
-            lone.append(f"no {kind} for {named(without)}")
-    if lone:
+            lacking.append(f"no {kind} for {named(without)}")
+    if lacking:
         raise DataError(
-            f"there is {' and '.join(lone)}: files are matched by name, up to the suffix after "
+            f"there is {' and '.join(lacking)}: files are matched by name, up to the suffix after "
             "the frame, so rename or remove these"
         )
     return [
@@ -246,17 +274,19 @@ def matched_frames(
             name=name,
             source=path,
             target=kinds["photo"][name],
-            instance=kinds["instance map"][name] if instances is not None else None,
+            instance=kinds["instance map"].get(name) if instances is not None else None,
         )
         for name, path in kinds["label map"].items()
     ]
 
 
-def _by_frame(files: Iterable[Path]) -> dict[str, Path]:
+def _by_frame(files: Iterable[Path], lone: Lone = None) -> dict[str, Path]:
     frames: dict[str, Path] = {}
     for path in sorted(files, key=lambda path: natural(path.name)):
         other = frames.setdefault(frame(path), path)
-        if other != path:
+        if other != path and lone is not None:
+            lone.append(path)
+        elif other != path:
             raise DataError(
                 f"{other} and {path} are of one frame: files are matched by name, so rename or "
                 "remove one"
