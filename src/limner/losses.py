@@ -177,14 +177,14 @@ def feature_matching(
             scale, the logits, is left out.
     """
     scales = []
-    for scale, (made, true) in enumerate(zip(fake, real, strict=True)):
-        if len(made) < 2:
+    for scale, (features, true) in enumerate(zip(fake, real, strict=True)):
+        if len(features) < 2:
             raise ConfigError(
                 f"objective.feature_matching needs inner layers, and scale {scale} of a "
                 "discriminator has none: set it to 0, or another discriminator"
             )
         distances = torch.stack(
-            [l1(f, r.detach()) for f, r in zip(made[:-1], true[:-1], strict=True)]
+            [l1(f, r.detach()) for f, r in zip(features[:-1], true[:-1], strict=True)]
         )
         scales.append(distances.sum() if layers == "sum" else 4 * distances.mean())
     return torch.stack(scales).mean()
@@ -197,8 +197,8 @@ def perceptual(fake: Sequence[Tensor], real: Sequence[Tensor], weights: Sequence
     are the 1/M_i of that paper. Gradients flow to `fake` alone.
     """
     terms = [
-        weight * l1(made, true.detach())
-        for made, true, weight in zip(fake, real, weights, strict=True)
+        weight * l1(features, true.detach())
+        for features, true, weight in zip(fake, real, weights, strict=True)
     ]
     return torch.stack(terms).sum()
 

@@ -103,26 +103,26 @@ def checkpoint_folder(run: Path, which: str = "best") -> Path:
         CheckpointError: the run has none, or not that one; the message lists what there is.
     """
     root = run / "checkpoints"
-    best, found = _best(root) if which == "best" else None, _checkpoints(root)
-    if best is not None and int(best) not in map(step_of, found):
+    best, folders = _best(root) if which == "best" else None, _checkpoints(root)
+    if best is not None and int(best) not in map(step_of, folders):
         # A training that goes on named another one meanwhile, and removed this.
-        best, found = _best(root), _checkpoints(root)
+        best, folders = _best(root), _checkpoints(root)
     if not run.is_dir():
         raise CheckpointError(f"{run} is no folder: give the --out folder of a training")
-    if not found:
+    if not folders:
         raise CheckpointError(f"{run} has no checkpoint yet: train it, or --resume it")
-    if best is not None and int(best) not in map(step_of, found):
+    if best is not None and int(best) not in map(step_of, folders):
         raise CheckpointError(
             f"{root / 'best.json'} names step {best}, of which there is no checkpoint: remove it, "
             "then the newest is taken"
         )
     which = best or which
     if which in ("best", "newest"):
-        return found[-1]
-    for folder in found:
+        return folders[-1]
+    for folder in folders:
         if which.isdigit() and step_of(folder) == int(which):
             return folder
-    steps = ", ".join(str(step_of(folder)) for folder in found)
+    steps = ", ".join(str(step_of(folder)) for folder in folders)
     raise CheckpointError(f"{run} has no checkpoint {which}: give best, newest or one of {steps}")
 
 

@@ -106,17 +106,17 @@ def check_weights(rule: str, *, weights: Weights, end: Weights | None, count: in
     """Raise `ConfigError` where these settings do not weigh `count` discriminators by `rule`."""
     if rule not in WEIGHTINGS:
         raise unknown_name("weighting", rule, WEIGHTINGS)
-    for key, given in (("weights", weights), ("weights_end", end)):
-        if given is None:
+    for key, values in (("weights", weights), ("weights_end", end)):
+        if values is None:
             continue
-        if len(given) != count:
+        if len(values) != count:
             raise ConfigError(
-                f"objective.{key} lists {len(given)} weights for {count} discriminators: "
+                f"objective.{key} lists {len(values)} weights for {count} discriminators: "
                 "give one for each, in their order"
             )
-        if min(given) < 0 or not sum(given) or not all(map(math.isfinite, given)):
+        if min(values) < 0 or not sum(values) or not all(map(math.isfinite, values)):
             raise ConfigError(
-                f"objective.{key} is {list(given)}: weights are 0 or more, and one of them is more"
+                f"objective.{key} is {list(values)}: weights are 0 or more, and one of them is more"
             )
     if rule in ("linear", "cosine") and end is None:
         raise ConfigError(

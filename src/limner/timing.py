@@ -111,11 +111,11 @@ def lasting(call: Callable[[], object], *, seconds: float) -> float:
 
 def _count(call: Callable[[], object], *, seconds: float, least: int) -> int:
     """Make calls for as long, and return how many it were."""
-    end, made = time.perf_counter() + seconds, 0
-    while made < least or time.perf_counter() < end:
+    end, calls = time.perf_counter() + seconds, 0
+    while calls < least or time.perf_counter() < end:
         call()
-        made += 1
-    return made
+        calls += 1
+    return calls
 
 
 def by_turns(
@@ -190,8 +190,8 @@ class TimedProcess:
     def __init__(self, build: Callable[[], Calls]) -> None:
         context = multiprocessing.get_context("spawn")
         self._ours, theirs = context.Pipe()
-        given = (theirs, build, torch.get_num_threads())
-        self._process = context.Process(target=_serve, args=given, daemon=True)
+        arguments = (theirs, build, torch.get_num_threads())
+        self._process = context.Process(target=_serve, args=arguments, daemon=True)
         with _interrupts_ignored():
             self._process.start()
         theirs.close()

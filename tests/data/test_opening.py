@@ -35,6 +35,17 @@ def opened(root: Path, split: str = "train", **given: Any) -> PairedDataset:
     return open_dataset(root, split, **(options | given))
 
 
+def test_a_folder_alone_is_enough(tmp_path: Path, noise) -> None:
+    (tmp_path / "train").mkdir()
+    Image.fromarray(noise(40, 96)).save(tmp_path / "train" / "0.png")
+    first = open_dataset(tmp_path)[0]
+    assert {key: first[key].shape for key in ("source", "target")} == {
+        "source": (3, 256, 256),
+        "target": (3, 256, 256),
+    }
+    assert torch.equal(first["source"], open_dataset(tmp_path, "train", seed=1)[0]["source"])
+
+
 @pytest.fixture
 def labels_and_photos(tmp_path, noise) -> Path:
     rng = np.random.default_rng(0)

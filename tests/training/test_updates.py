@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from tiny import batch, label_batch, objective_of, small, tiny
 
 from limner.training.loop import Means
 from limner.training.state import State, build_state
-from limner.training.step import training_step
+from limner.training.step import accumulated, training_step
 
 
 def adam_steps(state: State) -> dict[str, set[int]]:
@@ -99,3 +104,51 @@ def test_a_scalar_that_comes_now_and_then_keeps_its_mean() -> None:
         scalars = {"d/real": torch.tensor(float(step))}
         means.add(scalars if step % 2 else {**scalars, "d/r1": torch.tensor(10.0 + step)})
     assert means.values() == {"d/real": 1.5, "d/r1": 11.0}
+
+
+class CountedProcesses:
+    """Stands in for Fabric: knows at any moment which networks' gradients are not exchanged."""
+
+    def __init__(self, world_size: int) -> None:
+        self.world_size = world_size
+        self.unsynchronised: list[str] = []
+
+    @contextlib.contextmanager
+    def no_backward_sync(self, network: str) -> Iterator[None]:
+        self.unsynchronised.append(network)
+        yield
+        self.unsynchronised.remove(network)
+
+
+def zeroed_when_asked(name: str) -> Any:
+    """Return a network whose optimizer counts how often it zeroed its gradients."""
+    network = SimpleNamespace(network=name, zeroed=0)
+
+    def zero_grad() -> None:
+        network.zeroed += 1
+
+    network.optimizer = SimpleNamespace(zero_grad=zero_grad)
+    return network
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_processes_exchange_gradients_in_the_last_part_alone(parts: int) -> None:
+    fabric: Any = CountedProcesses(world_size=2)
+    generator, encoder, discriminator = map(zeroed_when_asked, "ged")
+    state: Any = SimpleNamespace(fabric=fabric)
+    each = [
+        "".join(sorted(fabric.unsynchronised))
+        for _ in accumulated(state, [generator, encoder], [None] * parts, silent=[discriminator])
+    ]
+    assert each == ["deg"] * (parts - 1) + ["d"]
+    assert fabric.unsynchronised == []
+    assert (generator.zeroed, encoder.zeroed, discriminator.zeroed) == (1, 1, 0)
+
+
+def test_one_process_exchanges_nothing_and_is_never_silenced() -> None:
+    fabric: Any = CountedProcesses(world_size=1)
+    networks = [zeroed_when_asked("g")]
+    state: Any = SimpleNamespace(fabric=fabric)
+    for _ in accumulated(state, networks, [None] * 2, silent=[zeroed_when_asked("d")]):
+        assert fabric.unsynchronised == []
+    assert networks[0].zeroed == 1

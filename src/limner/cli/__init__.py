@@ -14,6 +14,9 @@ from collections.abc import Iterator
 from types import FrameType
 
 FAULT = 70
+_LESS_MEMORY = (
+    "take a smaller size or batch, for training also --set training.activation_checkpointing=true"
+)
 
 
 class Stopped(KeyboardInterrupt):
@@ -37,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    from limner.errors import LimnerError, ran_out_of_memory
+    from limner.errors import LimnerError, memory_errors
 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # no letter ends a command that has done its work
@@ -45,8 +48,9 @@ def _run(words: list[str]) -> int:
     try:
         from limner.cli.app import run
 
-        status = run(words)
-        sys.stdout.flush()
+        with memory_errors("at work", cure=_LESS_MEMORY):
+            status = run(words)
+            sys.stdout.flush()
     except LimnerError as error:
         _complain(str(error))
         return error.exit_code
@@ -54,9 +58,6 @@ def _run(words: list[str]) -> int:
         _silence_stdout()  # the reader of our output has gone (`| head`): nothing is left to say
         return 0
     except Exception as error:
-        if ran_out_of_memory(error):
-            _complain(_out_of_memory(error))
-            return 1
         if isinstance(error, OSError):
             return _system_error(error, words)
         return _fault(error, words)
@@ -107,14 +108,6 @@ def _silence_stdout() -> None:
     """Send what is still buffered nowhere, so that the interpreter's end does not fail on it."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _out_of_memory(error: BaseException) -> str:
-    reason = f" ({' '.join(str(error).split())[:200]})" if str(error) else ""
-    return (
-        f"memory ran out{reason}: take a smaller size or batch, for training also "
-        "--set training.activation_checkpointing=true"
-    )
 
 
 def _system_error(error: OSError, words: list[str]) -> int:

@@ -86,9 +86,9 @@ def _key_meant(flag: str, arguments: list[str]) -> str:
     place = next((i for i, w in enumerate(arguments) if w.partition("=")[0] == flag), None)
     value = "VALUE"
     if place is not None:
-        sign, given = arguments[place].partition("=")[1:]
+        sign, after = arguments[place].partition("=")[1:]
         following = [word for word in arguments[place + 1 : place + 2] if not word.startswith("--")]
-        value = given if sign else (following or [value])[0]
+        value = after if sign else (following or [value])[0]
     return f"unknown option {flag}: did you mean --set {key}={value}?"
 
 

@@ -199,7 +199,7 @@ def print_scores(values: dict[str, float], details: dict[str, dict[str, Any]]) -
 
 def print_comparison(comparison: dict[str, Any]) -> None:
     """Print the scores of several runs, a metric a line, and then every test in a sentence."""
-    from limner.reporting.comparison_page import told
+    from limner.reporting.comparison_page import in_words
     from limner.reporting.score_table import rows
 
     runs = comparison["runs"]
@@ -221,7 +221,7 @@ def print_comparison(comparison: dict[str, Any]) -> None:
     count = f"{comparison['images']:,}"
     say(f"over {count} images; * better than every other run, p < {level} (Holm)")
     for test in comparison["tests"]:
-        words = told(test)
+        words = in_words(test)
         say(
             f"{words['metric']}: {words['pair']} = {words['mean']} ({words['interval']}), images "
             f"won {words['wins']}, p {words['p']}: {words['verdict']}"

@@ -68,13 +68,13 @@ def load(
     """
     options = options or SegmentationOptions()
     if "seg" not in metrics:
-        given = [
+        flags = [
             f"--{name.replace('_', '-')}"
             for name, value in vars(options).items()
             if value != getattr(SegmentationOptions(), name)
         ]
-        if given:
-            raise ConfigError(f"{given[0]} serves the metric seg alone: add seg to --metrics")
+        if flags:
+            raise ConfigError(f"{flags[0]} serves the metric seg alone: add seg to --metrics")
         return None
     labels, class_map = options.labels, options.class_map
     both = ConfigError("seg needs label maps and a segmenter: say --labels and --segmenter")

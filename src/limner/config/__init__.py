@@ -339,14 +339,14 @@ def migrated(settings: dict[str, Any], *, origin: str) -> dict[str, Any]:
     Raises:
         ConfigError: they are of a format that this version does not know.
     """
-    found = settings.get("format", 1)
-    if type(found) is not int or not 1 <= found <= FORMAT:
+    number = settings.get("format", 1)
+    if type(number) is not int or not 1 <= number <= FORMAT:
         raise ConfigError(
-            f"{origin} has format {found!r}, and this version reads 1 to {FORMAT}: use the version "
-            "of Limner that wrote it, or a newer one"
+            f"{origin} has format {number!r}, and this version reads 1 to {FORMAT}: use the "
+            "version of Limner that wrote it, or a newer one"
         )
-    for number in range(found, FORMAT):
-        settings = MIGRATIONS[number](settings)
+    for older in range(number, FORMAT):
+        settings = MIGRATIONS[older](settings)
     return {**settings, "format": FORMAT}
 
 

@@ -127,13 +127,13 @@ def ids_of(codes: np.ndarray, maps: LabelMaps) -> np.ndarray:
     palette = np.array(maps.colours, dtype=np.int32).reshape(-1, 3)
     if maps.coding == "nearest":
         parts = np.stack([values >> 16, values >> 8 & 255, values & 255], axis=1)
-        found = ids[_nearest(parts, palette)]
+        class_ids = ids[_nearest(parts, palette)]
     else:
         packed = (palette[:, 0] << 16) + (palette[:, 1] << 8) + palette[:, 2]
         # The first of equal colours counts (Cityscapes has several), so equal ones come last first.
         table = dict(zip(packed[::-1].tolist(), ids[::-1].tolist(), strict=True))
-        found = np.array([table.get(value, -1) for value in values.tolist()], dtype=np.int32)
-    return found[places].reshape(codes.shape)
+        class_ids = np.array([table.get(value, -1) for value in values.tolist()], dtype=np.int32)
+    return class_ids[places].reshape(codes.shape)
 
 
 def _nearest(colours: np.ndarray, palette: np.ndarray) -> np.ndarray:

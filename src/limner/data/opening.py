@@ -36,35 +36,46 @@ _LOOKED_AT = 16  # pairs, on which "auto" decides
 
 def open_dataset(
     root: Path,
-    split: str,
+    split: str = "train",
     *,
-    direction: str | None,
-    mode: str,
-    size: tuple[int, int],
-    load_size: tuple[int, int],
-    flip: bool,
-    channels: tuple[int, int],
-    convert: bool,
-    interpolation: tuple[str, str],
-    cache_folder: Path | None,
-    cache_bytes: int,
-    seed: int,
-    augment: bool,
-    batch_size: int,
+    direction: str | None = None,
+    mode: str = "resize",
+    size: tuple[int, int] = (256, 256),
+    load_size: tuple[int, int] | None = None,
+    flip: bool = False,
+    channels: tuple[int, int] = (3, 3),
+    convert: bool = False,
+    interpolation: tuple[str, str] = ("auto", "auto"),
+    cache_folder: Path | None = None,
+    cache_bytes: int = 0,
+    seed: int = 0,
+    augment: bool = False,
+    batch_size: int = 1,
     beside: Sequence[PairedDataset] = (),
     labels: LabelMaps | None = None,
     spans: Spans = (None, None),
 ) -> PairedDataset:
     """Find the pairs of a split, check them all, decide what is "auto" and open the cache.
 
-    Keywords as in `PairedDataset`; `interpolation` may be "auto" for source and target, and the
-    data set's own `interpolation` says what it became (give that to the other splits of a run, so
-    that all are alike). `beside` are the data sets already open on the same cache folder: their
-    files are kept, and `cache_bytes` bounds all of them together. With `labels` every label map is
-    read once, and what was found remembered in `cache_folder`.
+    Args:
+        root, split, direction: the data set, as `find_pairs` takes them.
+        mode, size, flip, channels, convert, seed, augment, spans: as `PairedDataset` has them.
+        load_size: (height, width) before cropping; `size` if None.
+        interpolation: for source and target; the data set's own `interpolation` says what "auto"
+            became (give that to the other splits of a run, so that all are alike).
+        cache_folder, cache_bytes: where decoded pictures are kept, and how much of them; None for
+            no cache.
+        batch_size: a batch holds pictures of one size, which is checked where it is over 1.
+        beside: the data sets already open on the same cache folder: their files are kept, and
+            `cache_bytes` bounds all of them together.
+        labels: how label maps are read; every one is read once, and what it holds remembered in
+            `cache_folder`. None where sources are pictures.
 
-    Raises `DataError` or `ConfigError`, each with the cure, before the work starts.
+    Raises:
+        DataError, ConfigError: pairs or settings that cannot be used, each with the cure, before
+            the work starts.
     """
+    load_size = size if load_size is None else load_size
     checked_mode(mode, size=size, load_size=load_size)
     for name in interpolation:
         if name != "auto":
@@ -128,8 +139,8 @@ def decide_interpolation(pairs: Sequence[Pair], interpolation: tuple[str, str]) 
             labels = sum(vote[field] for vote in votes)
             name = "nearest" if 2 * labels > count else "bicubic"
             role = ("source", "target")[field]
-            found = f"{labels} of {count} images of the {role} show label colours"
-            logger.info("%s: it is resized with %s", found, name)
+            what = f"{labels} of {count} images of the {role} show label colours"
+            logger.info("%s: it is resized with %s", what, name)
         decided.append(name)
     return decided[0], decided[1]
 

@@ -19,30 +19,30 @@ _LUMA = (19595, 38470, 7471)  # ITU-R BT.601's 0.299, 0.587, 0.114 in 65536ths
 
 
 def channel_problem(
-    found: int, channels: int, *, convert: bool, path: Path, cure: str | None = None
+    have: int, channels: int, *, convert: bool, path: Path, cure: str | None = None
 ) -> str | None:
-    """Return why an image with `found` channels cannot be used as one with `channels`, or None.
+    """Return why an image with `have` channels cannot be used as one with `channels`, or None.
 
     `cure` replaces the advice of settings, where none can be given or more is known.
     """
-    if found == channels:
+    if have == channels:
         return None
-    convertible = is_convertible(found, channels)
+    convertible = is_convertible(have, channels)
     if convert and convertible:
         return None
     if cure is None:
-        cure = f"set data.channels={found}"
+        cure = f"set data.channels={have}"
         if convertible:
             cure += ", or data.convert=true to convert it"
         elif convert:
             cure += " (data.convert knows 1, 2, 3 and 4 channels only)"
-    have = f"{found} channel{'' if found == 1 else 's'}"
-    return f"{path} has {have} where data.channels asks for {channels}: {cure}"
+    stored = f"{have} channel{'' if have == 1 else 's'}"
+    return f"{path} has {stored} where data.channels asks for {channels}: {cure}"
 
 
-def is_convertible(found: int, channels: int) -> bool:
-    """Tell whether `as_channels` can make `channels` of `found`."""
-    return found in _KNOWN and channels in _KNOWN
+def is_convertible(have: int, channels: int) -> bool:
+    """Tell whether `as_channels` can make `channels` of `have`."""
+    return have in _KNOWN and channels in _KNOWN
 
 
 def as_channels(

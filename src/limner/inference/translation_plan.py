@@ -112,12 +112,12 @@ def check_sources(config: Config, sources: Sequence[Path]) -> None:
     """
     data = config.data
     for source in sources:
-        found, _, _ = header(source)
+        stored, _, _ = header(source)
         if data.labels is not None:
             continue
         wanted = data.channels[0]
         problem = channel_problem(
-            found,
+            stored,
             wanted,
             convert=data.convert,
             path=source,

@@ -117,10 +117,10 @@ class Conv2d(nn.Conv2d):
             return super().forward(_arranged(input, self.weight))
         columns = F.unfold(input, self.kernel_size, padding=self.padding, stride=self.stride)  # pyright: ignore[reportArgumentType]
         columns = _gathered(columns)
-        made = _product(self.weight.flatten(1), columns, columns.shape[1])
-        made = _spread(made, len(input))
-        made = made.unflatten(2, (height, width))
-        return made if self.bias is None else made + self.bias[:, None, None].to(made.dtype)
+        output = _product(self.weight.flatten(1), columns, columns.shape[1])
+        output = _spread(output, len(input))
+        output = output.unflatten(2, (height, width))
+        return output if self.bias is None else output + self.bias[:, None, None].to(output.dtype)
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
@@ -140,14 +140,14 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         # In this order autocast and the gradient read and write the weights as they lie.
         pixels = _gathered(input.flatten(2)).t()
         columns = _product(pixels, self.weight.flatten(1), len(pixels)).t()
-        made = F.fold(
+        output = F.fold(
             _spread(columns, len(input)),
             sides,  # pyright: ignore[reportArgumentType]
             self.kernel_size,
             padding=self.padding,  # pyright: ignore[reportArgumentType]
             stride=self.stride,
         )
-        return made if self.bias is None else made + self.bias[:, None, None].to(made.dtype)
+        return output if self.bias is None else output + self.bias[:, None, None].to(output.dtype)
 
 
 # The options of glibc's mallopt(3).

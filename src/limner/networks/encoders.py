@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from limner.errors import DataError
 from limner.networks.layers import EncoderSettings, check_image, conv_bias
 from limner.networks.normalisation import norm_layer
-from limner.networks.pix2pixhd import Trunk, last_stage, padding_mode, smallest_side
+from limner.networks.pix2pixhd import Trunk, smallest_side
+from limner.networks.resnet import last_stage, padding_mode
 from limner.networks.spade import conv_layer
 from limner.settings import Init, Norm, PositiveInt
 

@@ -38,18 +38,18 @@ def shape_for_field(field: int, *, last_stride: int = 1) -> tuple[int, int]:
     Raises:
         ConfigError: no discriminator sees that many; the message lists the nearest that one does.
     """
-    found = {
+    shapes = {
         receptive_field(layers, kernel=kernel, last_stride=last_stride): (layers, kernel)
         for kernel in reversed(KERNELS)  # of two that see as much, the first in KERNELS stays
         for layers in range(1, 8)
     }
-    if field not in found:
-        near = sorted(sorted(found, key=lambda known: abs(known - field))[:4])
+    if field not in shapes:
+        near = sorted(sorted(shapes, key=lambda known: abs(known - field))[:4])
         raise ConfigError(
             f"no patch discriminator sees {field} pixels: choose a field of "
             f"{', '.join(str(known) for known in near[:-1])} or {near[-1]}"
         )
-    return found[field]
+    return shapes[field]
 
 
 class LayeredDiscriminator(nn.Module):

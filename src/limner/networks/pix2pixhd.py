@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from limner.errors import CheckpointError, unknown_name
+from limner.errors import CheckpointError
 from limner.networks.layers import GeneratorSettings, check_image, checkpointed, conv_bias
-from limner.networks.normalisation import norm_layer
 from limner.networks.patch import halved
-from limner.networks.resnet import PADDINGS, PaddingMode, ResidualBlock
+from limner.networks.resnet import (
+    PaddingMode,
+    ResidualBlock,
+    down_stage,
+    first_stage,
+    last_stage,
+    padding_mode,
+    up_stage,
+)
 from limner.settings import Norm, PositiveInt
-
-
-def _stage(conv: nn.Conv2d | nn.ConvTranspose2d, norm: str) -> nn.Sequential:
-    return nn.Sequential(
-        OrderedDict(conv=conv, norm=norm_layer(norm, conv.out_channels), relu=nn.ReLU(inplace=True))
-    )
-
-
-def first_stage(
-    into: int, out: int, *, norm: str, padding: PaddingMode, bias: bool
-) -> nn.Sequential:
-    """Return a 7x7 convolution that keeps the size."""
-    return _stage(nn.Conv2d(into, out, 7, padding=3, padding_mode=padding, bias=bias), norm)
-
-
-def down_stage(channels: int, *, norm: str, bias: bool) -> nn.Sequential:
-    """Return what halves the size and doubles `channels`."""
-    return _stage(nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=bias), norm)
-
-
-def up_stage(channels: int, *, norm: str, bias: bool) -> nn.Sequential:
-    """Return what doubles the size and brings twice `channels` down to `channels`."""
-    conv = nn.ConvTranspose2d(
-        2 * channels, channels, 3, stride=2, padding=1, output_padding=1, bias=bias
-    )
-    return _stage(conv, norm)
 
 
 def residual_blocks(
@@ -50,19 +30,6 @@ def residual_blocks(
         for _ in range(count)
     )
     return nn.Sequential(*blocks)
-
-
-def last_stage(into: int, out: int, *, padding: PaddingMode) -> nn.Sequential:
-    """Return a 7x7 convolution and tanh."""
-    conv = nn.Conv2d(into, out, 7, padding=3, padding_mode=padding)
-    return nn.Sequential(OrderedDict(conv=conv, tanh=nn.Tanh()))
-
-
-def padding_mode(padding: str) -> PaddingMode:
-    """Return PyTorch's word for the padding of that name."""
-    if padding not in PADDINGS:
-        raise unknown_name("padding", padding, PADDINGS)
-    return PADDINGS[padding]
 
 
 def smallest_side(multiple: int) -> int:
@@ -332,13 +299,13 @@ class Pix2PixHDSettings(GeneratorSettings):
         return 2**self.downs
 
 
-class Pix2PixHDLocalSettings(GeneratorSettings):
+class Pix2PixHDLocalSettings(Pix2PixHDSettings):
     """The global generator within local enhancers, each of twice the resolution (section 3.1)."""
 
     network: ClassVar[type[nn.Module]] = LocalEnhancer
     coarse_to_fine: ClassVar[bool] = True
 
-    name: Literal["pix2pixhd-local"]
+    name: Literal["pix2pixhd-local"]  # pyright: ignore[reportIncompatibleVariableOverride]
     """The network."""
     width: PositiveInt = 32
     """Filters of the outermost enhancer (ngf); the global part has width * 2 ** enhancers."""
@@ -350,14 +317,6 @@ class Pix2PixHDLocalSettings(GeneratorSettings):
     """Local enhancers."""
     local_blocks: PositiveInt = 3
     """Residual blocks of each enhancer."""
-    norm: Norm = "instance"
-    """Normalisation."""
-    bias: bool | None = None
-    """Whether inner convolutions have a bias; None means where the norm has none."""
-    padding: Literal["reflect", "replicate", "zero"] = "reflect"
-    """How convolutions see beyond the border."""
-    activation_checkpointing: bool = False
-    """Keep fewer features for the backward pass and compute them again: less memory, more time."""
 
     @property
     def multiple(self) -> int:

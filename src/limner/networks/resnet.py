@@ -18,6 +18,45 @@ PADDINGS: dict[str, PaddingMode] = {"reflect": "reflect", "replicate": "replicat
 """How convolutions see beyond the border, and PyTorch's word for it."""
 
 
+def _stage(conv: nn.Conv2d | nn.ConvTranspose2d, norm: str) -> nn.Sequential:
+    return nn.Sequential(
+        OrderedDict(conv=conv, norm=norm_layer(norm, conv.out_channels), relu=nn.ReLU(inplace=True))
+    )
+
+
+def first_stage(
+    into: int, out: int, *, norm: str, padding: PaddingMode, bias: bool
+) -> nn.Sequential:
+    """Return a 7x7 convolution that keeps the size."""
+    return _stage(nn.Conv2d(into, out, 7, padding=3, padding_mode=padding, bias=bias), norm)
+
+
+def down_stage(channels: int, *, norm: str, bias: bool) -> nn.Sequential:
+    """Return what halves the size and doubles `channels`."""
+    return _stage(nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=bias), norm)
+
+
+def up_stage(channels: int, *, norm: str, bias: bool) -> nn.Sequential:
+    """Return what doubles the size and brings twice `channels` down to `channels`."""
+    conv = nn.ConvTranspose2d(
+        2 * channels, channels, 3, stride=2, padding=1, output_padding=1, bias=bias
+    )
+    return _stage(conv, norm)
+
+
+def last_stage(into: int, out: int, *, padding: PaddingMode) -> nn.Sequential:
+    """Return a 7x7 convolution and tanh."""
+    conv = nn.Conv2d(into, out, 7, padding=3, padding_mode=padding)
+    return nn.Sequential(OrderedDict(conv=conv, tanh=nn.Tanh()))
+
+
+def padding_mode(padding: str) -> PaddingMode:
+    """Return PyTorch's word for the padding of that name."""
+    if padding not in PADDINGS:
+        raise unknown_name("padding", padding, PADDINGS)
+    return PADDINGS[padding]
+
+
 class ResidualBlock(nn.Module):
     """Add to N x C x H x W what two 3x3 convolutions make of it; H and W at least 2."""
 
@@ -80,48 +119,27 @@ class ResNet(nn.Module):
         bias: bool | None = None,
     ) -> None:
         super().__init__()
-        inner = padding if block_padding is None else block_padding
-        for name in (padding, inner):
-            if name not in PADDINGS:
-                raise unknown_name("padding", name, PADDINGS)
+        mode = padding_mode(padding)
+        inner = mode if block_padding is None else padding_mode(block_padding)
         self.in_channels, self.out_channels = in_channels, out_channels
-        mode = PADDINGS[padding]
         has_bias = conv_bias(norm, bias)
-
-        def stage(conv: nn.Module, channels: int) -> nn.Sequential:
-            relu = nn.ReLU(inplace=True)
-            return nn.Sequential(OrderedDict(conv=conv, norm=norm_layer(norm, channels), relu=relu))
-
-        first = nn.Conv2d(in_channels, width, 7, padding=3, padding_mode=mode, bias=has_bias)
-        self.first = stage(first, width)
-        self.downs = nn.Sequential()
-        for before, after in ((width, 2 * width), (2 * width, 4 * width)):
-            conv = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=has_bias)
-            self.downs.append(stage(conv, after))
+        widths = (width, 2 * width)
+        self.first = first_stage(in_channels, width, norm=norm, padding=mode, bias=has_bias)
+        self.downs = nn.Sequential(*(down_stage(c, norm=norm, bias=has_bias) for c in widths))
         self.blocks = nn.Sequential(
             *(
                 ResidualBlock(
                     4 * width,
                     norm=norm,
                     dropout=dropout_layer(dropout_kind, dropout),
-                    padding=PADDINGS[inner],
+                    padding=inner,
                     bias=has_bias,
                 )
                 for _ in range(blocks)
             )
         )
-        self.ups = nn.Sequential()
-        for before, after in ((4 * width, 2 * width), (2 * width, width)):
-            conv = nn.ConvTranspose2d(
-                before, after, 3, stride=2, padding=1, output_padding=1, bias=has_bias
-            )
-            self.ups.append(stage(conv, after))
-        self.last = nn.Sequential(
-            OrderedDict(
-                conv=nn.Conv2d(width, out_channels, 7, padding=3, padding_mode=mode),
-                tanh=nn.Tanh(),
-            )
-        )
+        self.ups = nn.Sequential(*(up_stage(c, norm=norm, bias=has_bias) for c in reversed(widths)))
+        self.last = last_stage(width, out_channels, padding=mode)
 
     def forward(self, image: Tensor) -> Tensor:
         """Translate `image`, N x in_channels x H x W."""

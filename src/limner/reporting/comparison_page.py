@@ -41,7 +41,7 @@ def _contents(comparison: dict[str, Any]) -> dict[str, Any]:
         "data": comparison["data"],
         "scores": _scores(comparison),
         "intervals": score_table.interval_methods(next(iter(runs.values()))),
-        "tests": [told(test) for test in tests],
+        "tests": [in_words(test) for test in tests],
         "method": comparison["method"] | {"comparisons": len(tests)},
         "notes": comparison["notes"],
         "view": _view(comparison),
@@ -73,14 +73,14 @@ def _scores(comparison: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for metric in next(iter(tables.values())):
         cells = [tables[label].get(metric) for label in runs]
-        found = next(cell for cell in cells if cell is not None)
+        first = next(cell for cell in cells if cell is not None)
         best = comparison["best"].get(metric, {})
         rows.append(
             {
                 "name": metric,
-                "better": found["better"],
-                "about": found["about"],
-                "caveats": found["caveats"],
+                "better": first["better"],
+                "about": first["about"],
+                "caveats": first["caveats"],
                 "cells": [
                     {
                         "value": cell["value"] if cell else "",
@@ -94,7 +94,7 @@ def _scores(comparison: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def told(test: dict[str, Any]) -> dict[str, str]:
+def in_words(test: dict[str, Any]) -> dict[str, str]:
     """Return one test as people read it."""
     digits = score_table.digits(max(map(abs, test["interval"])) or 1.0)
     low, high = (f"{value:+.{digits}f}" for value in test["interval"])
@@ -177,7 +177,7 @@ def _notes(
 def _differ(comparison: dict[str, Any]) -> list[dict[str, Any]]:
     """Return for each metric the pictures of the images on which the runs lie furthest apart."""
     columns = _columns(comparison)
-    found: list[dict[str, Any]] = []
+    sections: list[dict[str, Any]] = []
     for metric, images in comparison["differ"].items():
         rows = []
         for image in images[:MOST_SHOWN]:
@@ -191,19 +191,19 @@ def _differ(comparison: dict[str, Any]) -> list[dict[str, Any]]:
             if pictures:
                 rows.append({"name": image["name"], "pictures": pictures})
         if rows:
-            found.append({"metric": metric, "better": FIGURES[metric].better, "rows": rows})
-    return found
+            sections.append({"metric": metric, "better": FIGURES[metric].better, "rows": rows})
+    return sections
 
 
 def _basis(label: str, comparison: dict[str, Any]) -> dict[str, str]:
     """Return what one run's figures rest on."""
     results = comparison["runs"][label]
-    found = results.get("provenance", {})
+    provenance = results.get("provenance", {})
     return {
         "label": label,
         "folder": comparison["folders"][label],
         "basis": score_table.basis(results),
-        "generator": str(found.get("generator", {}).get("sha256", ""))[:12],
-        "pairs": str(found.get("pairs", {}).get("sha256", ""))[:12],
+        "generator": str(provenance.get("generator", {}).get("sha256", ""))[:12],
+        "pairs": str(provenance.get("pairs", {}).get("sha256", ""))[:12],
         "command": str(results.get("command", "")),
     }

@@ -43,7 +43,7 @@ def facts(run: Path, config: dict[str, Any], events: Sequence[Event]) -> list[di
     """Return the named facts at the head of the report; what is not known is left out."""
     start = next((e for e in events if e["event"] == "start"), {})
     data = config.get("data") or {}
-    found = [
+    named = [
         _fact("Preset", config.get("preset")),
         _fact("Data", start.get("data") or data.get("root"), _pairs(start.get("pairs"))),
         _fact("Pictures", *_pictures(data)),
@@ -57,12 +57,12 @@ def facts(run: Path, config: dict[str, Any], events: Sequence[Event]) -> list[di
         _fact("Limner", start.get("version")),
         _fact("Run", run),
     ]
-    return [fact for fact in found if fact["value"]]
+    return [fact for fact in named if fact["value"]]
 
 
 def _fact(name: str, value: object, more: object = None) -> dict[str, str]:
-    told = "" if value is None else str(value)
-    return {"name": name, "value": told, "more": "" if more is None else str(more)}
+    text = "" if value is None else str(value)
+    return {"name": name, "value": text, "more": "" if more is None else str(more)}
 
 
 def _step(events: Sequence[Event]) -> int:
@@ -76,8 +76,8 @@ def _plural(count: object, noun: str) -> str | None:
 
 
 def _pairs(count: object) -> str | None:
-    told = _plural(count, "pair")
-    return f"{told} to train on" if told else None
+    pairs = _plural(count, "pair")
+    return f"{pairs} to train on" if pairs else None
 
 
 def _pictures(data: dict[str, Any]) -> tuple[str | None, str | None]:
@@ -179,21 +179,21 @@ def happenings(events: Sequence[Event]) -> list[dict[str, str]]:
             {
                 "time": (_when(event.get("time")) or "").removesuffix(" UTC"),
                 "step": f"{step:,}" if isinstance(step, int) else "",
-                "text": _told(event),
+                "text": _sentence(event),
             }
         )
     return rows
 
 
-def _told(event: Event) -> str:
+def _sentence(event: Event) -> str:
     """Return one event as words; of a kind not known here, its fields."""
     kind = event["event"]
     if kind == "start":
         return "started"
     if kind == "resume":
         changed = event.get("changed") or {}
-        told = "; ".join(f"{k} was {old} and is {new}" for k, (old, new) in changed.items())
-        return f"resumed with {told}" if told else "resumed"
+        differences = "; ".join(f"{k} was {old} and is {new}" for k, (old, new) in changed.items())
+        return f"resumed with {differences}" if differences else "resumed"
     if kind == "finished":
         return "finished"
     if kind == "interrupted":
@@ -208,10 +208,10 @@ def _told(event: Event) -> str:
 
 def commands(run: Path, events: Sequence[Event], evaluations: Sequence[Event]) -> list[str]:
     """Return the commands that made this run and measured it, each once."""
-    found = [e.get("command") for e in events if e["event"] in ("start", "resume")]
-    found += [results.get("command") for results in evaluations]
-    found.append(f"limner report {shlex.quote(str(run))}")
-    return list(dict.fromkeys(str(command) for command in found if command))
+    typed = [e.get("command") for e in events if e["event"] in ("start", "resume")]
+    typed += [results.get("command") for results in evaluations]
+    typed.append(f"limner report {shlex.quote(str(run))}")
+    return list(dict.fromkeys(str(command) for command in typed if command))
 
 
 def evaluate_command(run: Path, events: Sequence[Event], config: dict[str, Any]) -> str:

@@ -156,10 +156,10 @@ def swipe(
     quality, count = _fitting(layers, readable, budget)
     pictures = {}
     for name in readable[:count]:
-        found = [encoded(_file(layer, name), quality=quality) for layer in layers]
-        if all(found):
+        encodings = [encoded(_file(layer, name), quality=quality) for layer in layers]
+        if all(encodings):
             notes = [layer.notes.get(name, "") for layer in layers]
-            pictures[name] = {"name": name, "pictures": found, "notes": notes}
+            pictures[name] = {"name": name, "pictures": encodings, "notes": notes}
     if not pictures:
         return None
     place = {name: k for k, name in enumerate(pictures)}

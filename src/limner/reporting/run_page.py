@@ -72,8 +72,8 @@ def _contents(run: Path) -> dict[str, Any]:
         "state": facts.state(events),
         "facts": facts.facts(run, config, events),
         "evaluations": [
-            _evaluation(run / "evaluation" / split, found, f"swipe-{number}")
-            for number, (split, found) in enumerate(results.items())
+            _evaluation(run / "evaluation" / split, scores, f"swipe-{number}")
+            for number, (split, scores) in enumerate(results.items())
         ],
         "problems": problems,
         "evaluate_command": facts.evaluate_command(run, events, config),
@@ -103,13 +103,13 @@ def _read_config(path: Path) -> tuple[str, dict[str, Any]]:
 def _evaluation(folder: Path, results: dict[str, Any], prefix: str) -> dict[str, Any]:
     """Return the table and the pictures of one evaluated split."""
     sheet = folder / "sheet.jpg"
-    found = embed(sheet, f"From the split {folder.name}") if sheet.is_file() else None
+    figure = embed(sheet, f"From the split {folder.name}") if sheet.is_file() else None
     return {
         "split": results.get("split", folder.name),
         "basis": score_table.basis(results),
         "rows": score_table.rows(results),
         "intervals": score_table.interval_methods(results),
-        "pictures": [found] if found else [],
+        "pictures": [figure] if figure else [],
         "extremes": extremes(folder, results),
         "view": _view(folder, results, prefix),
     }

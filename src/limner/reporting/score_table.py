@@ -26,13 +26,13 @@ def read_results(run: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
     paths = [p for p in run.glob("evaluation/*/results.json") if p.parent.name[0] != "."]
     for path in sorted(paths, key=lambda p: (p.parent.name != "test", p.parent.name)):
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            found["scores"]["values"].items()
+            loaded = json.loads(path.read_text(encoding="utf-8"))
+            loaded["scores"]["values"].items()
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             name = path.relative_to(run).as_posix()
             problems.append(f"{name} cannot be read: run limner evaluate again.")
             continue
-        results[path.parent.name] = found
+        results[path.parent.name] = loaded
     return results, problems
 
 
@@ -80,8 +80,9 @@ def figure(value: object) -> str:
 def interval_methods(results: dict[str, Any]) -> list[str]:
     """Return in words how the intervals came about, each way once."""
     details = (results["scores"].get("details") or {}).values()
-    found = [d.get("interval_method") for d in details if isinstance(d, dict) and d.get("interval")]
-    return list(dict.fromkeys(str(method) for method in found if method))
+    bounded = [one for one in details if isinstance(one, dict) and one.get("interval")]
+    methods = [one["interval_method"] for one in bounded if one.get("interval_method")]
+    return list(dict.fromkeys(map(str, methods)))
 
 
 def interval(bounds: object, value: object) -> str:

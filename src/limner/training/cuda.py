@@ -54,17 +54,17 @@ class CudaGraph:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            made = call()
+            outputs = call()
         torch.cuda.current_stream().wait_stream(stream)
-        return made
+        return outputs
 
     def record(self, call: Call) -> tuple[Callable[[], None], dict[str, Tensor]]:
         """Record `call` without doing it; return what replays it, and where its results come."""
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize()
         with torch.cuda.graph(graph):
-            made = call()
-        return graph.replay, made
+            outputs = call()
+        return graph.replay, outputs
 
 
 @dataclass

@@ -116,8 +116,8 @@ def open_training_data(
     direction = config.data.direction or read_description(root).direction or "AtoB"
     config = replace(config, {"data.direction": direction})
     if config.data.labels is not None:
-        config, found = _with_labels(config, config.data.labels, root, memory=cache)
-        notes += found
+        config, label_notes = _with_labels(config, config.data.labels, root, memory=cache)
+        notes += label_notes
     facts = derive_ranges(find_pairs(root, "train", direction=config.data.direction), config.data)
     config = replace(config, facts.settings)
     notes += facts.notes
@@ -173,9 +173,9 @@ def keep_resident(data: TrainingData, device: torch.device) -> str | None:
 def _with_labels(
     config: Config, labels: LabelSettings, root: Path, *, memory: Path
 ) -> tuple[Config, tuple[str, ...]]:
-    """Return the configuration with its label settings filled in, and what was found out."""
+    """Return the configuration with its label settings filled in, and what was derived."""
     facts = derive_labels(
         root, direction=config.data.direction, memory=memory, **labels.model_dump()
     )
-    found = {key: getattr(facts, key) for key in LabelSettings.model_fields}
-    return replace(config, {"data.labels": found}), facts.notes
+    derived = {key: getattr(facts, key) for key in LabelSettings.model_fields}
+    return replace(config, {"data.labels": derived}), facts.notes

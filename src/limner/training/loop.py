@@ -73,8 +73,8 @@ class Loop:
         state, data = self.state, self.data
         self.means = Means(state.fabric.device)
         started = time.monotonic()
-        found = newest(self.out)
-        self.saved = None if found is None else step_of(found)
+        checkpoint = newest(self.out)
+        self.saved = None if checkpoint is None else step_of(checkpoint)
         for note in data.notes if state.step == 0 else ():
             self.events.emit("note", text=note)
         with _Signals(alone=state.fabric.world_size == 1) as signals:

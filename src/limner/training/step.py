@@ -186,14 +186,14 @@ def generator_gradients(
     sums: dict[str, Tensor] = {}
     discriminators = [(d.network, d.conditional) for d in state.discriminators]
     for part in accumulated(state, state.learners, parts, silent=state.discriminators):
-        made = pictures or state.make_pictures(part)
+        part_pictures = pictures or state.make_pictures(part)
         loss, terms = objective.generator(
             discriminators,
             part.source,
             part.target,
-            made.fake,
+            part_pictures.fake,
             weights=state.discriminator_weights.weights,
-            style=made.style,
+            style=part_pictures.style,
         )
         state.fabric.backward(loss * (1 / len(parts)))
         _sum(sums, "g", terms)

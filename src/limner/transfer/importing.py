@@ -225,10 +225,10 @@ def import_network(
 
 def _differing(state: dict[str, Tensor], project: str, role: str, architecture: Options) -> str:
     """Say which options the state dict contradicts, and what to pass instead; "" if none."""
-    found = find(project).detect(state)
-    if found is None:
+    detected = find(project).detect(state)
+    if detected is None:
         return ""
-    true_role, shown = found
+    true_role, shown = detected
     if true_role != role:
         return f"it holds {_a(true_role)}; import it with role={true_role!r}"
     options = find(project).complete(role, architecture)

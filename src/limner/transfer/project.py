@@ -40,10 +40,10 @@ class Project:
     """What it calls a tensor of a layer under spectral norm, and we."""
 
 
-def filled(project: str, role: str, given: Options, defaults: dict[str, Options]) -> Options:
-    """Return the options given over the defaults of that role, refusing names it does not have.
+def filled(project: str, role: str, options: Options, defaults: dict[str, Options]) -> Options:
+    """Return the options over the defaults of that role, refusing names it does not have.
 
-    Values of defaults that are bools or whole numbers say what kind the given ones must be.
+    Values of defaults that are bools or whole numbers say what kind the options must be.
 
     Raises:
         ConfigError: an unknown role or option, or a value of the wrong kind.
@@ -51,14 +51,14 @@ def filled(project: str, role: str, given: Options, defaults: dict[str, Options]
     if role not in defaults:
         raise unknown_name("role", role, defaults)
     known = defaults[role]
-    for name, value in given.items():
+    for name, value in options.items():
         if name not in known:
             raise unknown_name(f"option of {project}'s {role}", name, known)
         if isinstance(known[name], bool):
             flag(name, value)
         elif isinstance(known[name], int):
             count(name, value, least=min(1, known[name]))
-    return known | given
+    return known | options
 
 
 def flag(name: str, value: object) -> bool:

@@ -18,7 +18,7 @@ from limner.errors import ConfigError, DataError, unknown_name
 from limner.evaluation.features import EXTRACTORS
 from limner.evaluation.metrics import of_sets, per_pixel
 from limner.evaluation.metrics.distances import INFINITY_FEWEST
-from limner.evaluation.metrics.learned import DISTS, LPIPS, PerceptualNetwork
+from limner.evaluation.metrics.learned import DISTS, LPIPS, PerceptualDistance
 from limner.evaluation.metrics.of_sets import FeatureSets, Figure
 
 Better = Literal["lower", "higher"]
@@ -57,7 +57,7 @@ class PairMetric(Metric):
     """
 
     function: PairFunction | None = None
-    network: Callable[[], PerceptualNetwork] | None = None
+    network: Callable[[], PerceptualDistance] | None = None
     weights: tuple[str, ...] = ()
     details: Callable[[Sequence[float]], dict[str, float]] | None = None
 

@@ -11,7 +11,6 @@ weights; VGG16's maximum pools are replaced by l2 pools, which let no frequencie
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -21,31 +20,42 @@ from limner.errors import DataError, WeightsError, unknown_name
 from limner.networks.vgg import AlexNetFeatures, VGGFeatures, imagenet_normalised
 
 
-class PerceptualNetwork(Protocol):
-    """A network that compares pictures, as an entry of the table of metrics names it."""
+class PerceptualDistance(nn.Module):
+    """A network that compares pictures: a classifier's layers, and learnt weights for them.
+
+    Use it in `eval()`; its weights come with `load`.
+    """
+
+    def __init__(self, net: AlexNetFeatures | VGGFeatures) -> None:
+        super().__init__()
+        self.net = net
 
     def load(
         self,
         backbone: Mapping[str, Tensor],
         heads: Mapping[str, Tensor],
         *,
-        backbone_origin: str,
-        heads_origin: str,
+        backbone_origin: str = "the given backbone",
+        heads_origin: str = "the given heads",
     ) -> None:
-        """Load the weights; `WeightsError` names the file that does not fit."""
-        ...
+        """Load the classifier (torchvision's names) and the learnt weights, as published.
+
+        Args:
+            backbone, heads: the two state dicts.
+            backbone_origin, heads_origin: what messages call them, such as their files.
+
+        Raises:
+            WeightsError: one of them does not fit.
+        """
+        self.net.load(backbone, origin=backbone_origin)
+        self._load_heads(heads, heads_origin)
+
+    def _load_heads(self, heads: Mapping[str, Tensor], origin: str) -> None:
+        raise NotImplementedError
 
     def compare_bytes(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return N distances of two uint8 batches N x 3 x H x W."""
-        ...
-
-    def eval(self) -> nn.Module:
-        """Leave training mode."""
-        ...
-
-    def to(self, device: torch.device | str, /) -> nn.Module:
-        """Move to a device, in place."""
-        ...
+        raise NotImplementedError
 
 
 BACKBONES = {"alex": AlexNetFeatures, "vgg": VGGFeatures}
@@ -55,17 +65,20 @@ _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
 
 
-class LPIPS(nn.Module):
-    """LPIPS 0.1 on a `backbone` of `BACKBONES`; use it in `eval()`, weights come with `load`."""
+class LPIPS(PerceptualDistance):
+    """LPIPS 0.1 on a `backbone` of `BACKBONES`, with heads named `linK.model.1.weight`.
+
+    Raises:
+        ConfigError: an unknown backbone.
+    """
 
     shift: Tensor
     scale: Tensor
 
     def __init__(self, *, backbone: str) -> None:
-        super().__init__()
         if backbone not in BACKBONES:
             raise unknown_name("backbone of LPIPS", backbone, BACKBONES)
-        self.net = BACKBONES[backbone]()
+        super().__init__(BACKBONES[backbone]())
         self.heads = nn.ParameterList(torch.zeros(1, c, 1, 1) for c in self.net.channels)
         self.register_buffer("shift", torch.tensor(_SHIFT)[:, None, None])
         self.register_buffer("scale", torch.tensor(_SCALE)[:, None, None])
@@ -96,24 +109,12 @@ class LPIPS(nn.Module):
         # 1e-10 is the published guard for positions where all channels are zero.
         return [x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + 1e-10) for x in taps]
 
-    def load(
-        self,
-        backbone: Mapping[str, Tensor],
-        heads: Mapping[str, Tensor],
-        *,
-        backbone_origin: str = "the given backbone",
-        heads_origin: str = "the given heads",
-    ) -> None:
-        """Load a backbone (torchvision's names) and heads (`linK.model.1.weight`).
-
-        The origins name the files in the `WeightsError` raised where something does not fit.
-        """
-        self.net.load(backbone, origin=backbone_origin)
+    def _load_heads(self, heads: Mapping[str, Tensor], origin: str) -> None:
         for number, own in enumerate(self.heads):
             name = f"lin{number}.model.1.weight"
             if name not in heads or heads[name].shape != own.shape:
                 raise WeightsError(
-                    f"{heads_origin} has no {name!r} of shape {tuple(own.shape)}, so it does not "
+                    f"{origin} has no {name!r} of shape {tuple(own.shape)}, so it does not "
                     f"hold the heads of LPIPS on {self.net.title}"
                 )
             own.data.copy_(heads[name])
@@ -124,16 +125,15 @@ CHANNELS = (3, 64, 128, 256, 512, 512)
 _C1 = _C2 = 1e-6
 
 
-class DISTS(nn.Module):
-    """DISTS with the published weights; use it in `eval()`, weights come with `load`."""
+class DISTS(PerceptualDistance):
+    """DISTS on VGG16, whose learnt weights are `alpha` and `beta`."""
 
     alpha: Tensor
     beta: Tensor
     window: Tensor
 
     def __init__(self) -> None:
-        super().__init__()
-        self.net = VGGFeatures(depth=16)
+        super().__init__(VGGFeatures(depth=16))
         self.register_buffer("alpha", torch.zeros(sum(CHANNELS)))
         self.register_buffer("beta", torch.zeros(sum(CHANNELS)))
         hanning = torch.tensor([0.5, 1.0, 0.5])  # five points less the two zeros at the ends
@@ -187,23 +187,11 @@ class DISTS(nn.Module):
         mean = F.conv2d(x.square(), kernel, stride=2, padding=1, groups=channels)
         return (mean + 1e-12).sqrt()
 
-    def load(
-        self,
-        backbone: Mapping[str, Tensor],
-        heads: Mapping[str, Tensor],
-        *,
-        backbone_origin: str = "the given backbone",
-        heads_origin: str = "the given heads",
-    ) -> None:
-        """Load VGG16 (torchvision's names) and the learnt `alpha` and `beta`.
-
-        The origins name the files in the `WeightsError` raised where something does not fit.
-        """
-        self.net.load(backbone, origin=backbone_origin)
+    def _load_heads(self, heads: Mapping[str, Tensor], origin: str) -> None:
         for name in ("alpha", "beta"):
             if name not in heads or heads[name].numel() != sum(CHANNELS):
                 raise WeightsError(
-                    f"{heads_origin} has no {name!r} of {sum(CHANNELS)} numbers, so it does not "
+                    f"{origin} has no {name!r} of {sum(CHANNELS)} numbers, so it does not "
                     "hold the weights of DISTS"
                 )
             getattr(self, name).copy_(heads[name].flatten())
