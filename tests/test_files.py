@@ -210,6 +210,47 @@ def test_a_lock_is_one_process_alone_and_ends_with_it(tmp_path: Path) -> None:
         pass
 
 
+WITHOUT = """
+import errno, fcntl, sys
+def flock(file, operation):
+    raise OSError(getattr(errno, sys.argv[2]), "no locks here")
+fcntl.flock = flock
+"""
+
+
+@pytest.mark.parametrize("code", ["ENOSYS", "ENOTSUP", "ENOLCK", "EINVAL"])
+def test_on_a_disk_without_locks_a_process_is_alone_as_well(
+    code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    def flock(file: object, operation: int) -> None:
+        raise OSError(getattr(errno, code), "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    path = tmp_path / "run" / ".lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", WITHOUT + HOLD, str(path), code], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(LockedError, match="remove ") as caught, files.lock(path):
+            pytest.fail("two hold it")
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    # A process of this machine that is gone holds nothing.
+    with files.lock(path), files.lock(path):
+        pass
+    named = Path(str(caught.value).partition("remove ")[2].split()[0])
+    assert named.parent == path.parent
+    named.write_text("12345\nanother machine\n")
+    with pytest.raises(LockedError), files.lock(path):
+        pytest.fail("two hold it")
+    named.unlink()  # the sentence's cure
+    with files.lock(path):
+        pass
+
+
 def test_pipes_folders_and_giants_are_refused_before_they_are_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "big").write_bytes(b"12345")

@@ -264,7 +264,8 @@ def lock(path: Path, *, timeout: float = 0.0) -> Iterator[None]:
     """Hold the lock file `path` during the block, alone among all processes of all programs.
 
     The same thread may take a lock again that it holds. The lock ends with the process that holds
-    it, however that ends; the file stays.
+    it, however that ends; the file stays. Where the disk has no such locks (some of networks), a
+    file beside it stands for one, which a process that was killed on another machine leaves there.
 
     Args:
         path: the file, such as RUN/.lock; its folder is made.
@@ -273,22 +274,44 @@ def lock(path: Path, *, timeout: float = 0.0) -> Iterator[None]:
     Raises:
         LockedError: another process or thread holds it.
     """
-    from filelock import FileLock, Timeout
+    from filelock import FileLock, SoftFileLock, Timeout
 
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # The wait belongs to the call: one lock serves callers that wait and others that do not.
-        held = FileLock(path.absolute(), is_singleton=True)
+        if _disk_has_locks(path.parent):
+            cure, held = "", FileLock(path.absolute(), is_singleton=True)
+        else:
+            soft = path.absolute().with_name(f"{path.name}-file")
+            cure, held = f" (or remove {soft} if none is)", SoftFileLock(soft, is_singleton=True)
         try:
             held.acquire(timeout=timeout)
         except Timeout:
             raise LockedError(
-                f"another process is writing to {path.parent}: wait until it has ended, or stop it"
+                f"another process is writing to {path.parent}: wait until it has ended, or stop "
+                f"it{cure}"
             ) from None
     try:
         yield
     finally:
         held.release()
+
+
+def _disk_has_locks(folder: Path) -> bool:
+    """Whether files in `folder` can be locked; systems without `flock` have a call of their own."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    with tempfile.TemporaryFile(dir=folder, prefix=_ours()) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno not in _WITHOUT_LOCKS
+    return True
+
+
+_WITHOUT_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 
 
 # Reading

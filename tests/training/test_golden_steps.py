@@ -73,7 +73,7 @@ def options_of(facts: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, d
                 *("use_vae", "z_dim"),
             ),
             "discriminator": (*labels, "ndf", "norm_D", "num_D", "n_layers_D", "output_nc"),
-            "encoder": ("norm_E", "ngf"),
+            "encoder": ("norm_E", "ngf", "crop_size"),
         }
     if not any(key.startswith("before.E.") for key in tensors):
         del keys["encoder"]

@@ -149,6 +149,33 @@ def test_the_enhancer_learns_alone_at_first_then_all_do_afresh(fabric) -> None:
     assert steps == {1}
 
 
+@pytest.mark.parametrize("reset", [True, False])
+def test_an_encoders_optimizer_begins_anew_where_it_is_asked_to(reset: bool, fabric) -> None:
+    features = "encoder={name: features, width: 4, downs: 1, features: 2}"
+    config = tiny("pix2pixhd", features, f"training.reset_encoder={str(reset).lower()}")
+    state = build_state(config, fabric)
+    state.frozen_until = 2
+    for seed in range(3):
+        training_step(state, label_batch(2, seed=seed), objective_of(state))
+    assert state.encoder is not None
+    entries = state.encoder.optimizer.state_dict()["state"].values()
+    assert {int(entry["step"]) for entry in entries} == {1 if reset else 3}
+
+
+def test_a_feature_encoder_begins_as_pix2pixhds(fabric) -> None:
+    """Weights from N(0, 0.02^2); biases as PyTorch draws them, of the bound 1 / sqrt(fan)."""
+    features = "encoder={name: features, width: 16, downs: 2, features: 3}"
+    encoder = build_state(tiny("pix2pixhd-global", features), fabric).encoder
+    assert encoder is not None
+    for name, value in encoder.plain.state_dict().items():
+        if name.endswith("bias"):
+            weight = encoder.plain.state_dict()[name.removesuffix("bias") + "weight"]
+            bound = weight[0].numel() ** -0.5
+            assert 0 < float(value.abs().max()) <= bound, name
+        else:
+            assert float(value.detach().std()) == pytest.approx(0.02, rel=0.2), name
+
+
 def test_enhancers_begin_around_the_global_generator_of_a_run(
     labelled: Path, tmp_path: Path
 ) -> None:

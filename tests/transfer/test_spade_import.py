@@ -6,10 +6,12 @@ import re
 from typing import Any
 
 import pytest
+import torch
 from variants import VARIANTS, theirs
 
 from limner.errors import CheckpointError, ConfigError
-from limner.transfer import from_project, import_network, network_settings
+from limner.networks import make_encoder
+from limner.transfer import from_project, from_spade, import_network, network_settings, to_project
 
 PROJECT = "SPADE"
 
@@ -110,3 +112,21 @@ def test_a_missing_vector_is_told() -> None:
     del state["layer2.0.weight_u"]
     with pytest.raises(CheckpointError, match=r"it lacks blocks\.1\.conv\.u"):
         from_project(state, project=PROJECT, role=role, **options)
+
+
+@pytest.mark.parametrize(("crop", "layers"), [(512, 6), (256, 6), (255, 5), (128, 5)])
+def test_an_encoder_has_a_sixth_layer_for_crops_of_256_and_more(crop: int, layers: int) -> None:
+    name, keywords = network_settings("SPADE", "encoder", ngf=1, crop_size=crop)
+    assert keywords["layers"] == layers
+    network = make_encoder(name, **keywords)
+    theirs = to_project(
+        network.state_dict(), project="SPADE", role="encoder", ngf=1, crop_size=crop
+    )
+    assert ("layer6.0.weight_orig" in theirs) == (layers == 6)
+    # The file shows by itself which it is.
+    found = from_spade.detect(theirs)
+    assert found is not None
+    role, options = found
+    assert network_settings("SPADE", role, **options) == (name, keywords)
+    with torch.no_grad():
+        assert network(torch.zeros(1, 3, 40, 60))[0].shape == (1, 256)

@@ -320,12 +320,14 @@ def resolved(config: Config) -> Config:
 
 
 def _format_1(settings: dict[str, Any]) -> dict[str, Any]:
-    """Before there was `format`: two keys had other names."""
+    """Before there was `format`: two keys had other names, and an encoder's optimizer went on."""
     generator, training = settings.get("generator"), settings.get("training")
     if isinstance(generator, dict) and "checkpointing" in generator:
         generator["activation_checkpointing"] = generator.pop("checkpointing")
     if isinstance(training, dict) and "capture" in training:
         training["cuda_graph"] = training.pop("capture")
+    if isinstance(training, dict) and training.get("fix_global") and settings.get("encoder"):
+        training.setdefault("reset_encoder", False)
     return settings
 
 

@@ -114,7 +114,8 @@ class TrainingSettings(Section):
     )
     """Whether the generator meets the discriminators just updated, or the ones of before.
 
-    Together, both losses are computed before either update, as in the study and pix2pixHD;
+    Together, both losses are computed before either update, as in the study and pix2pixHD, so that
+    each network is updated once;
     generator-first, the discriminators then see pictures made anew, as in SPADE."""
     fresh_fake: bool = False
     """Whether the generator makes the picture for its own loss anew, with other noise.
@@ -124,6 +125,9 @@ class TrainingSettings(Section):
     """A run whose global generator the enhancers of pix2pixhd-local begin around."""
     fix_global: Weight = 0.0
     """Epochs in which only the outermost enhancer of pix2pixhd-local learns."""
+    reset_encoder: bool = True
+    """Whether an encoder's optimizer begins anew with the generator's after these, as pix2pixHD
+    makes one new optimizer for both."""
     optimizer: Optimizer = "adam"
     """The optimiser of every network, but of discriminators that name their own."""
     lr: Rate = 2e-4

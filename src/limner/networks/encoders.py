@@ -192,6 +192,8 @@ class FeatureEncoderSettings(EncoderSettings):
     """Normalisation."""
     bias: bool | None = None
     """Whether inner convolutions have a bias; None means where the norm has none."""
+    init: Init = "normal-weights"
+    """Initialisation of the weights; biases are PyTorch's own, as pix2pixHD leaves them."""
 
     @property
     def multiple(self) -> int:

@@ -80,9 +80,10 @@ def held_parameters(state: State) -> list[nn.Parameter]:
 def begin_whole(state: State) -> None:
     """Make the optimizers forget their past in the step in which all of the generator learns.
 
-    The encoder's too, as pix2pixHD makes one new optimizer for both.
+    The encoder's too, as pix2pixHD makes one new optimizer for both (`training.reset_encoder`).
     """
     if state.step == state.frozen_until > 0:
-        for network in state.learners:
+        anew = state.config.training.reset_encoder
+        for network in state.learners if anew else [state.generator]:
             optimizer = network.optimizer
             getattr(optimizer, "optimizer", optimizer).state.clear()

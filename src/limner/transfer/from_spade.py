@@ -50,7 +50,7 @@ DEFAULTS: dict[str, Options] = {
         **_CHANNELS,
         "output_nc": 3,
     },
-    "encoder": {"norm_E": "spectralinstance", "ngf": 64},
+    "encoder": {"norm_E": "spectralinstance", "ngf": 64, "crop_size": 512},
 }
 LABELS = 182
 LEAVES = {"weight_orig": "weight", "weight_u": "u", "weight_v": "v"}
@@ -58,7 +58,7 @@ NORMS = {"": "none", "none": "none", "instance": "instance", "sync_batch": "sync
 UPSAMPLINGS = {"normal": 5, "more": 6, "most": 7}
 _SPADE = re.compile(r"(spectral)?spade(instance|syncbatch)([1357])x\3")
 _BLOCKS = ("head_0", "G_middle_0", "G_middle_1", "up_0", "up_1", "up_2", "up_3", "up_4")
-ENCODER_LAYERS, ENCODER_LATENT = 6, 256
+ENCODER_LATENT = 256
 
 
 def complete(role: str, architecture: dict[str, Any]) -> Options:
@@ -115,6 +115,15 @@ def _size(options: Options) -> tuple[int, int]:
     return round(columns / options["aspect_ratio"]) * multiple, columns * multiple
 
 
+def _encoder_layers(options: Options) -> int:
+    """Return the strided layers of an encoder: its sixth is for crops of 256 pixels and more.
+
+    Its own `forward` resizes every picture to 256 x 256, after which five layers leave more than
+    the linear ones take; ours resizes to the 128 x 128 that fit them.
+    """
+    return 6 if options["crop_size"] >= 256 else 5
+
+
 def settings(role: str, options: Options) -> tuple[str, Options]:
     """Return our network's name and keywords for a complete set of options."""
     if role == "generator":
@@ -136,7 +145,7 @@ def settings(role: str, options: Options) -> tuple[str, Options]:
         return "spade-encoder", {
             "in_channels": 3,
             "width": options["ngf"],
-            "layers": ENCODER_LAYERS,
+            "layers": _encoder_layers(options),
             "latent": ENCODER_LATENT,
             "norm": norm,
             "spectral": True,
@@ -159,7 +168,7 @@ def module_names(role: str, options: Options) -> dict[str, str]:
     if role == "encoder":
         bare = options["norm_E"] in ("spectral", "spectralnone")
         names = {}
-        for layer in range(ENCODER_LAYERS):
+        for layer in range(_encoder_layers(options)):
             names |= _normed(f"layer{layer + 1}", f"blocks.{layer}", bare=bare)
         return names | {"fc_mu": "mean", "fc_var": "logvar"}
     names = {}
@@ -250,7 +259,9 @@ def detect(state: dict[str, Tensor]) -> tuple[str, Options] | None:
         return "generator", {"norm_G": norm, "ngf": ngf, "semantic_nc": shared[1], **vae, **most}
     if "fc_mu.weight" in shapes:
         norm = _spectral_norm(shapes, "layer1")
-        return "encoder", {"ngf": shapes["fc_mu.weight"][1] // 128, "norm_E": norm}
+        ngf = shapes["fc_mu.weight"][1] // 128
+        small = not any(name.startswith("layer6.") for name in shapes)
+        return "encoder", {"ngf": ngf, "norm_E": norm, **({"crop_size": 128} if small else {})}
     first = shapes.get("discriminator_0.model0.0.weight")
     if first is None:
         return None

@@ -207,7 +207,7 @@ def import_network(
       n_blocks_local, instance_feat, label_feat, feat_num; ndf, n_layers_D, num_D, getIntermFeat;
       nef, n_downsample_E.
     - SPADE: norm_G, ngf, num_upsampling_layers, crop_size, aspect_ratio, use_vae, z_dim; norm_D,
-      ndf, num_D, n_layers_D; norm_E.
+      ndf, num_D, n_layers_D; norm_E, and crop_size of an encoder.
 
     The channels: input_nc is a network's whole input; or label_nc, no_instance,
     contain_dontcare_label (SPADE) and output_nc, from which those projects reckon it.
