@@ -36,10 +36,10 @@ from limner.inference import Translator, default_cache_folder, shown_source
 from limner.networks import count_parameters
 from limner.networks.cpu_speed import kept_memory
 from limner.objective import Objective, make_perceptual
-from limner.run import check_run, newest, writing
+from limner.run import check_run, checkpoint_folder, newest, writing
 from limner.sheets import sample_sheet
+from limner.training.carry_over import Transfer, begin_from
 from limner.training.checkpoint import load_checkpoint
-from limner.training.coarse_to_fine import check_start, start_from_run
 from limner.training.cuda import CudaGraphStep, numerics, why_not
 from limner.training.datasets import TrainingData, keep_resident, open_training_data
 from limner.training.events import Events, JsonLog, Progress, TensorBoardLog, forget_after
@@ -130,17 +130,19 @@ def train(
         validation = open_validation(
             config, data.validation, weights=weights, objective=objective, device=fabric.device
         )
-    if newest(out) is None:
-        check_start(config)
+    start = None if config.training.start_from is None else Path(config.training.start_from)
+    if start is not None and newest(out) is None:
+        checkpoint_folder(start)  # a run to start from that is none is refused before all else
+    transfer: Transfer | None = None
     checkpoint, changed = None, {}
     if fabric.is_global_zero:
         checkpoint, changed = check_run(out, config, resume=resume, allow=allow)
     checkpoint = fabric.broadcast(checkpoint)
     with training_memory(config, out):
         state = build_state(config, fabric)
-        if checkpoint is None:
-            start_from_run(state)
-        else:
+        if checkpoint is None and start is not None:
+            transfer = begin_from(state, start)
+        elif checkpoint is not None:
             load_checkpoint(state, checkpoint)
     state.frozen_until = round(config.training.fix_global * data.steps_per_epoch)
     if checkpoint is not None and not data.same_pairs(state.data) and "data" not in allow:
@@ -166,6 +168,8 @@ def train(
         facts = _facts(state, data, command)
         if checkpoint is None:
             events.emit("start", **facts)
+            if transfer is not None:
+                events.emit("transfer", step=0, run=str(start), **transfer.to_json())
         else:
             _complete_log(events, state, out)
             for note in differences(read_events(out), facts):

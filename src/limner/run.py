@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from limner.config import Config, differences, read_config
 from limner.errors import CheckpointError, ConfigError, LimnerError, ran_out_of_memory
@@ -213,14 +213,11 @@ def generator_file(folder: Path) -> Path:
     return averaged if kept else folder / "generator.safetensors"
 
 
-def load_weights(network: nn.Module, path: Path) -> str:
-    """Load a safetensors file of a checkpoint into a network, strictly.
-
-    Returns:
-        The file's SHA-256.
+def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
+    """Return the tensors of a checkpoint's safetensors file by name, and the file's SHA-256.
 
     Raises:
-        CheckpointError: the file is missing, damaged, not finite or of another architecture.
+        CheckpointError: the file is missing, damaged or holds numbers that are not finite.
     """
     try:
         digest = verified(path)
@@ -233,6 +230,19 @@ def load_weights(network: nn.Module, path: Path) -> str:
     for name, value in weights.items():
         if not torch.isfinite(value).all():
             raise unusable(path, f"holds numbers that are not finite ({name})")
+    return weights, digest
+
+
+def load_weights(network: nn.Module, path: Path) -> str:
+    """Load a safetensors file of a checkpoint into a network, strictly.
+
+    Returns:
+        The file's SHA-256.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, not finite or of another architecture.
+    """
+    weights, digest = read_weights(path)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

@@ -13,6 +13,7 @@ from limner.cli import (
     plan_command,
     runs,
     scores,
+    shift_command,
     train_command,
 )
 from limner.errors import ConfigError
@@ -29,6 +30,7 @@ def build() -> App:
     app.command(demo.demo)
     app.command(check_command.check)
     app.command(plan_command.plan)
+    app.command(shift_command.shift)
     app.command(train_command.train)
     app.command(runs.translate)
     app.command(scores.evaluate, usage="Usage: limner evaluate [OPTIONS] RUN [RUN ...] DATA")

@@ -60,6 +60,7 @@ def train(
     - `limner train facades --preset pix2pix-small --epochs 40 --size 128 --set objective.l1=50`
     - `limner train facades --out runs/facades --resume`
     - `limner train cityscapes --out runs/fine --preset pix2pixhd --from runs/global`
+    - `limner train dusk --from runs/day --epochs 50`
     - `torchrun --nproc-per-node=2 -m limner train facades --out runs/two --preset pix2pix`
 
     Parameters
@@ -79,7 +80,9 @@ def train(
     direction
         AtoB or BtoA: which half or folder is the source (`data.direction`).
     start
-        A run of the global generator that pix2pixHD's enhancers begin around.
+        A run, Limner's own or imported, whose networks the training begins with; its settings,
+        too, where no preset is given. What does not fit begins anew and is named. A preset of
+        pix2pixHD whole begins around a run of its global generator.
     resume
         Go on from the run's newest checkpoint; start where there is none yet.
     allow
@@ -94,13 +97,17 @@ def train(
     from limner.errors import ConfigError
     from limner.reporting.run_page import write_report
     from limner.training import Interrupted
+    from limner.training.carry_over import settings_from
 
     out = out or Path("runs") / (data.resolve().stem or "run")
     if resume and preset is None and config is None:
         config = out / "config.yaml"
         if not config.exists():
             raise ConfigError(f"{out} holds no run to resume: give --preset to start one")
-    chosen = settings_of(preset=preset, config=config)
+    if start is not None and preset is None and config is None:
+        chosen = settings_from(start)
+    else:
+        chosen = settings_of(preset=preset, config=config)
     flags = {
         "training.epochs": epochs,
         "training.batch_size": batch_size,

@@ -252,13 +252,16 @@ def _check_training(config: Config) -> None:
                     "training.update_order=together makes one of each at once: set it to 1, or "
                     "training.update_order=discriminator-first"
                 )
-    if not generator.coarse_to_fine:
-        for key in ("start_from", "fix_global"):
-            if value := getattr(training, key):
-                raise ValueError(
-                    f"training.{key}={value} is for generator.name=pix2pixhd-local, and this one "
-                    f"is {generator.name}: leave it out, or choose that generator"
-                )
+    if training.fix_global and not generator.coarse_to_fine:
+        raise ValueError(
+            f"training.fix_global={training.fix_global} is for generator.name=pix2pixhd-local, and "
+            f"this one is {generator.name}: leave it out, or choose that generator"
+        )
+    if training.discriminator_warmup and not config.discriminators:
+        raise ValueError(
+            f"training.discriminator_warmup={training.discriminator_warmup} lets discriminators "
+            "learn alone, and there are none: set it to 0, or add one"
+        )
 
 
 def _check_validation(config: Config) -> None:

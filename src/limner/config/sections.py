@@ -122,7 +122,10 @@ class TrainingSettings(Section):
 
     With accumulate above 1 it does so in any case."""
     start_from: str | None = None
-    """A run whose global generator the enhancers of pix2pixhd-local begin around."""
+    """A run whose networks the training begins with, as far as they fit (`limner train --from`);
+    enhancers of pix2pixhd-local begin around its global generator."""
+    discriminator_warmup: Annotated[int, Field(ge=0)] = 0
+    """Steps at the start in which the discriminators learn and the generator stands still."""
     fix_global: Weight = 0.0
     """Epochs in which only the outermost enhancer of pix2pixhd-local learns."""
     reset_encoder: bool = True

@@ -6,7 +6,9 @@ from limner.data.dataset_cache import DatasetCache, content_digests
 from limner.data.decode import EXTENSIONS, Header, decode, header, probe
 from limner.data.description import (
     Description,
+    channel_names,
     class_colours,
+    class_ids,
     label_maps,
     label_table,
     read_description,
@@ -86,9 +88,11 @@ __all__ = [
     "batches_per_epoch",
     "boundaries",
     "central",
+    "channel_names",
     "check_ids",
     "check_labels",
     "class_colours",
+    "class_ids",
     "collate",
     "coloured",
     "content_digests",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
 
+from limner.data.data_settings import LabelSettings
 from limner.data.labelmaps import CODINGS, Colour, LabelMaps
 from limner.errors import ConfigError, DataError, unknown_name
 from limner.files import read_text, read_yaml
@@ -56,6 +57,22 @@ def label_table(name: str) -> Table:
         tuple(row["name"] for row in rows),
         tuple((int(row["red"]), int(row["green"]), int(row["blue"])) for row in rows),
     )
+
+
+def class_ids(labels: LabelSettings) -> dict[str, int]:
+    """Return the id of each class by its name, in lower case; void by "void" where there is one.
+
+    A class without a name is called by its number ("class 7"). The settings are derived ones.
+    """
+    names = labels.names or (label_table(labels.table).names if labels.table else ())
+    count = labels.expansion["classes"]
+    ids = {(names[k].strip().lower() if k < len(names) else f"class {k}"): k for k in range(count)}
+    return ids if labels.void is None else {**ids, "void": labels.void}
+
+
+def channel_names(labels: LabelSettings) -> list[str]:
+    """Return what each channel of an expanded label map shows: the classes, void, edges."""
+    return [*class_ids(labels), *(["edges"] if labels.edges else [])]
 
 
 def class_colours(

@@ -19,29 +19,24 @@ from limner.run import checkpoint_folder, generator_file, load_weights, read_che
 from limner.training.state import State, build_generator
 
 
-def check_start(config: Config) -> None:
-    """Refuse a run to start from that cannot serve, before a training begins.
+def begins_around(config: Config, run: Path) -> bool:
+    """Whether a training's enhancers begin around the global generator of `run`."""
+    other = read_config(run / "config.yaml").generator
+    return config.generator.coarse_to_fine and not other.coarse_to_fine
+
+
+def start_around(state: State, run: Path) -> None:
+    """Give a training at step 0 what the global run learnt: its generator, and its encoder.
+
+    The discriminators begin anew.
 
     Raises:
         CheckpointError: it is no run, has no checkpoint, or its generator does not fit.
     """
-    if config.training.start_from is not None:
-        generator = build_generator(config)
-        assert isinstance(generator, LocalEnhancer)
-        _take_over(generator, Path(config.training.start_from))
-
-
-def start_from_run(state: State) -> None:
-    """Give a training at step 0 what the run to start from learnt: its generator, and its encoder.
-
-    The discriminators begin anew.
-    """
-    training = state.config.training
     network = state.generator.plain
-    if training.start_from is None or not isinstance(network, LocalEnhancer):
-        return
+    assert isinstance(network, LocalEnhancer)
     encoder = None if state.encoder is None else state.encoder.plain
-    _take_over(network, Path(training.start_from), encoder=encoder)
+    _take_over(network, run, encoder=encoder)
     if isinstance(state.ema, LocalEnhancer):
         state.ema.load_state_dict(network.state_dict())
 

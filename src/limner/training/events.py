@@ -154,6 +154,15 @@ class Progress:
             metrics = {k: v for k, v in fields.items() if k not in left_out and "/" not in k}
             figures = "  ".join(f"{key} {value:.4f}" for key, value in metrics.items())
             self._say(f"step {fields['step']}: validation  {figures}")
+        elif event == "transfer":
+            self._say(f"{fields['loaded']} tensors begin as those of {fields['run']}")
+            for what, names in (
+                ("with source channels carried over", list(fields["remapped"])),
+                ("begin anew", fields["initialised"]),
+            ):
+                if names:
+                    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+                    self._say(f"{len(names)} {what}: {', '.join(names[:5])}{more}")
         elif event == "note":
             self._say(str(fields["text"]))
 

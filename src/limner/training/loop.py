@@ -118,7 +118,8 @@ class Loop:
     def _train(self, given: dict[str, Any]) -> None:
         """Take one step; its time is that of the data, too."""
         state = self.state
-        if not self.means.steps or state.step % self.data.steps_per_epoch == 0:
+        warm = state.step == state.config.training.discriminator_warmup
+        if not self.means.steps or state.step % self.data.steps_per_epoch == 0 or warm:
             self.lr = self._begin_epoch()
         batch = {key: value for key, value in given.items() if key in FIELDS}
         batch = state.fabric.to_device(batch)

@@ -166,15 +166,21 @@ def _channels_last(network: nn.Module) -> nn.Module:
 
 
 def set_learning_rates(state: State, epoch: int) -> float:
-    """Set every network's learning rate for `epoch`, counted from 1; return the generator's."""
+    """Set every network's learning rate for `epoch`, counted from 1; return the generator's.
+
+    During `training.discriminator_warmup` the generator and its encoder have none.
+    """
     training = state.config.training
     factor = schedules.value(
         training.schedule, epoch, epochs=training.epochs, decay_start=training.decay_start
     )
-    for network in state.networks.values():
+    learns = 0.0 if state.step < training.discriminator_warmup else 1.0
+    rates = [(network, factor * learns) for network in state.learners]
+    rates += [(network, factor) for network in state.discriminators]
+    for network, share in rates:
         for group in network.optimizer.param_groups:
-            group["lr"] = network.base_lr * factor
-    return state.generator.base_lr * factor
+            group["lr"] = network.base_lr * share
+    return state.generator.base_lr * factor * learns
 
 
 @torch.no_grad()

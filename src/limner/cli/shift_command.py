@@ -1,0 +1,72 @@
+"""`limner shift`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from limner.cli.options import Device, Json, Name, pick_device, print_json, say
+
+
+def shift(
+    run: Path,
+    data: Path,
+    *,
+    split: Name = "train",
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Tell how far new data lies from what a run has learnt, and what to do about it.
+
+    The run translates some of the new pairs as it stands; what its layers see, how its pictures
+    differ from the targets and what its discriminator thinks are held against its own pairs.
+    Nothing is trained.
+
+    **Examples**
+
+    - `limner shift runs/facades new-city`
+    - `limner shift runs/camvid dusk.csv --split train --json`
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    data
+        New pairs: a folder or a manifest.
+    split
+        Of the new data.
+    """
+    from rich.console import Console
+
+    from limner.errors import printable
+    from limner.inference import default_cache_folder
+    from limner.transfer.shift import shift as measured
+
+    with Console(stderr=True).status("loading the run") as status:
+        shifted = measured(
+            run,
+            data,
+            split=split,
+            device=pick_device(device),
+            cache_folder=default_cache_folder(),
+            progress=lambda text: status.update(printable(text)),
+        )
+    if json:
+        print_json(shifted.to_json())
+        return
+    say(f"{shifted.recommendation}  (distance {shifted.distance:.3f})")
+    for finding in shifted.findings:
+        say(finding.line())
+        say(f"    {finding.cure}")
+    worst = sorted(shifted.layers, key=lambda layer: -layer.size)[:5]
+    for layer in worst:
+        against = "stored statistics" if layer.stored else "the run's own pairs"
+        say(
+            f"layer {layer.name}: mean {layer.mean_sigmas:.2f} standard deviations off, spread "
+            f"{layer.std_ratio:.2f} times that of {against}"
+        )
+    if shifted.discriminator is not None:
+        values = shifted.discriminator
+        for kind in ("real", "fake"):
+            old = values[f"{kind}_old"]
+            told = "" if old is None else f", {old:.2f} for the run's own pairs"
+            say(f"discriminator of {kind} pictures: mean logit {values[f'{kind}_new']:.2f}{told}")
