@@ -151,14 +151,38 @@ def gradient_penalty(
     return weight * (steepness - target).square().mean()
 
 
-def l1(fake: Tensor, real: Tensor) -> Tensor:
-    """|G(x) - y|, the mean over all values: Isola et al. 2017, equation 3."""
-    return F.l1_loss(_raised(fake), _raised(real))
+def l1(fake: Tensor, real: Tensor, weight: Tensor | None = None) -> Tensor:
+    """|G(x) - y|, the mean over all values: Isola et al. 2017, equation 3.
+
+    With `weight`, N x 1 x H x W, of w |G(x) - y|: see `mask_weights`.
+    """
+    if weight is None:
+        return F.l1_loss(_raised(fake), _raised(real))
+    return ((_raised(fake) - _raised(real)).abs() * weight).mean()
 
 
-def l2(fake: Tensor, real: Tensor) -> Tensor:
-    """(G(x) - y)^2, the mean over all values: Pathak et al. 2016, equation 1, on whole images."""
-    return F.mse_loss(_raised(fake), _raised(real))
+def l2(fake: Tensor, real: Tensor, weight: Tensor | None = None) -> Tensor:
+    """(G(x) - y)^2, the mean over all values: Pathak et al. 2016, equation 1, on whole images.
+
+    With `weight`, N x 1 x H x W, of w (G(x) - y)^2: see `mask_weights`.
+    """
+    if weight is None:
+        return F.mse_loss(_raised(fake), _raised(real))
+    return ((_raised(fake) - _raised(real)).square() * weight).mean()
+
+
+def mask_weights(mask: Tensor) -> Tensor:
+    """Return m / mean(m): 0 where a pixel does not count, and 1 in the mean over the batch.
+
+    The mean of values weighted so is the mean over the pixels that count, whatever their share;
+    the weights of a whole batch serve its parts, whose losses then add up to the batch's. Where no
+    pixel counts all weights are 0.
+
+    Args:
+        mask: N x 1 x H x W, 1 where pixels count and 0 elsewhere.
+    """
+    share = mask.mean()
+    return torch.where(share > 0, mask / share.clamp(min=1 / mask.numel()), 0.0)
 
 
 def feature_matching(
@@ -190,15 +214,28 @@ def feature_matching(
     return torch.stack(scales).mean()
 
 
-def perceptual(fake: Sequence[Tensor], real: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+def perceptual(
+    fake: Sequence[Tensor],
+    real: Sequence[Tensor],
+    weights: Sequence[float],
+    weight: Tensor | None = None,
+) -> Tensor:
     """Sum over layers i of w_i |F_i(G(x)) - F_i(y)|: Wang et al. 2018, section 3.3, its last lines.
 
     F are the features of a fixed classifier; each difference is a mean over all values, so that w
-    are the 1/M_i of that paper. Gradients flow to `fake` alone.
+    are the 1/M_i of that paper. Gradients flow to `fake` alone. With `weight`, N x 1 x H x W (see
+    `mask_weights`), each place of a layer weighs as the mean of the pixels below it.
     """
     terms = [
-        weight * l1(features, true.detach())
-        for features, true, weight in zip(fake, real, weights, strict=True)
+        factor
+        * l1(
+            features,
+            true.detach(),
+            None
+            if weight is None
+            else F.adaptive_avg_pool2d(weight, (features.shape[-2], features.shape[-1])),
+        )
+        for features, true, factor in zip(fake, real, weights, strict=True)
     ]
     return torch.stack(terms).sum()
 

@@ -16,8 +16,6 @@ from limner.config import replace
 from limner.data import decode
 from limner.evaluation.evaluate import evaluate
 from limner.inference import Translator, result_suffix, translate_file
-from limner.networks import UNet
-from limner.training.parts import Part, pictures_of
 
 LOW, HIGH = -1024.0, 3071.0
 
@@ -99,23 +97,6 @@ def test_errors_are_in_the_data_s_unit_and_of_pixels_that_count(root: Path) -> N
     assert results.scores.details["mae"]["inside_mask"] is True
     assert results.scores.values["rmse"] >= results.scores.values["mae"] > 10
     assert 5 < results.scores.values["psnr"] < 60
-
-
-def test_no_gradient_comes_from_pixels_that_do_not_count() -> None:
-    torch.manual_seed(0)
-    network = UNet(in_channels=1, out_channels=1, width=4, depth=3)
-    source, target = torch.rand(2, 2, 1, 32, 32)
-    mask = torch.ones(2, 1, 32, 32)
-    mask[:, :, :20] = 0
-    gradients = []
-    for other in (target, torch.where(mask > 0, target, 7.0)):
-        network.zero_grad()
-        pictures = pictures_of(network, None, Part(source, other, mask=mask)).fake
-        (pictures - other).abs().mean().backward()
-        gradients.append([p.grad.clone() for p in network.parameters() if p.grad is not None])
-        assert torch.equal(pictures[mask == 0], other[mask == 0])
-    assert gradients[0]
-    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
 def test_masks_of_8_bit_pictures_reach_the_figures(tmp_path: Path) -> None:

@@ -167,6 +167,7 @@ class Objective:
         *,
         weights: Sequence[float] | None = None,
         style: tuple[Tensor, Tensor] | None = None,
+        weight: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the generator's loss and its terms, unweighted.
 
@@ -177,6 +178,8 @@ class Objective:
             weights: of each discriminator's adversarial term in their sum (Asher, Bechhofer and
                 Berman, equation 1, for two); None for their mean.
             style: mean and log variance, N x L, of the encoder whose style `fake` has.
+            weight: how much each pixel counts in the reconstruction losses (l1, l2, vgg),
+                N x 1 x H x W, from `losses.mask_weights`; None for all alike.
         """
         terms: dict[str, Tensor] = {}
         if discriminators and (self.gan_weight or self.feature_matching):
@@ -186,13 +189,13 @@ class Objective:
             if self.feature_matching:
                 terms["feature_matching"] = _mean(distances)
         if self.l1:
-            terms["l1"] = l1(fake, target)
+            terms["l1"] = l1(fake, target, weight)
         if self.l2:
-            terms["l2"] = l2(fake, target)
+            terms["l2"] = l2(fake, target, weight)
         if self.vgg:
             if self.perceptual is None:
                 raise ConfigError("objective.vgg is set, but no perceptual loss was made for it")
-            terms["vgg"] = self.perceptual(fake, target)
+            terms["vgg"] = self.perceptual(fake, target, weight)
         if style is not None:
             terms["kl"] = kl_divergence(*style)
         total = fake.new_zeros(())

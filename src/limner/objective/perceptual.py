@@ -40,14 +40,17 @@ class Perceptual:
     inputs: str = "raw"
     context: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
 
-    def __call__(self, fake: Tensor, real: Tensor) -> Tensor:
-        """Return the loss of N x 3 x H x W pictures in [-1, 1] against the real ones."""
+    def __call__(self, fake: Tensor, real: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the loss of N x 3 x H x W pictures in [-1, 1] against the real ones.
+
+        `weight`, N x 1 x H x W, tells how much each pixel counts; None for all alike.
+        """
         prepare = INPUTS[self.inputs]
         with self.context():
             features = self.network(prepare(fake))
             with torch.no_grad():
                 real_features = self.network(prepare(real))
-        return perceptual(features, real_features, self.weights)
+        return perceptual(features, real_features, self.weights, weight)
 
 
 def make_perceptual(

@@ -79,6 +79,7 @@ def held_out_losses(
                 pictures.fake,
                 weights=state.discriminator_weights.weights,
                 style=pictures.style,
+                weight=part.weight,
             )
             for name, terms in groups.items():
                 for term, value in terms.items():
@@ -90,10 +91,10 @@ def held_out_losses(
 def _fitting(part: Part, multiple: int, *, dtype: torch.dtype) -> Part:
     """Cut a part to sides that the generator takes, with its type of numbers."""
     height, width = (side - side % multiple or side for side in part.target.shape[-2:])
-    source, target, instance, mask = (
+    source, target, instance, weight = (
         None if plane is None else plane[..., :height, :width]
-        for plane in (part.source, part.target, part.instance, part.mask)
+        for plane in (part.source, part.target, part.instance, part.weight)
     )
     assert source is not None
     assert target is not None
-    return Part(source.to(dtype), target.to(dtype), instance, mask)
+    return Part(source.to(dtype), target.to(dtype), instance, weight)

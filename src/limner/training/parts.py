@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from limner.data import network_input
+from limner.losses import mask_weights
 
 Style = tuple[Tensor, Tensor]
 """Mean and log variance of a latent code, each N x L."""
@@ -17,6 +18,8 @@ Style = tuple[Tensor, Tensor]
 
 FIELDS = ("source", "target", "instance", "mask")
 """What a step takes of a batch; the last two where the data have them."""
+BLANK = -1.0
+"""What pictures and targets are where pixels do not count: what nodata is, too."""
 
 
 @dataclass(frozen=True)
@@ -24,18 +27,25 @@ class Part:
     """Some samples of a batch as networks take them.
 
     `source` and `target` are N x C x H x W floats; `instance` is N x H x W integers or None, and
-    so is `mask`, N x 1 x H x W, 1 where pixels count.
+    so is `weight`, N x 1 x H x W floats, what each pixel counts: see `losses.mask_weights`.
     """
 
     source: Tensor
     target: Tensor
     instance: Tensor | None = None
-    mask: Tensor | None = None
+    weight: Tensor | None = None
 
 
 def parts_of(batch: Mapping[str, Tensor], count: int, expansion: Mapping[str, Any]) -> list[Part]:
-    """Split a batch into `count` equal parts, its label maps expanded: see `network_input`."""
+    """Split a batch into `count` equal parts, its label maps expanded: see `network_input`.
+
+    Where there is a mask, targets are `BLANK` outside it, and each part gets its share of the
+    weights of the whole batch.
+    """
     batch = {**batch, "source": network_input(batch, **expansion)}
+    if "mask" in batch:
+        batch["target"] = torch.where(batch["mask"] > 0, batch["target"], BLANK)
+        batch["mask"] = mask_weights(batch["mask"])
     fields = [batch[name].chunk(count) if name in batch else [None] * count for name in FIELDS]
     return [Part(*piece) for piece in zip(*fields, strict=True)]
 
@@ -74,8 +84,8 @@ def pictures_of(
 ) -> Pictures:
     """Return the generator's pictures of a part, and the code's distribution where there is one.
 
-    Pixels that do not count (`part.mask`) are the target's own, so that no loss and no
-    discriminator sees a difference there.
+    Pixels that do not count (`part.weight` is 0) are `BLANK`, as in the target, so that no loss
+    and no discriminator is told anything there, and no gradient comes from there.
 
     Args:
         generator: takes the source, and what the encoder tells it.
@@ -87,8 +97,6 @@ def pictures_of(
         pictures = Pictures(generator(part.source))
     else:
         pictures = STYLES[style](generator, encoder, part)
-    if part.mask is None:
+    if part.weight is None:
         return pictures
-    return Pictures(
-        torch.where(part.mask > 0, pictures.fake, part.target.to(pictures.fake)), pictures.style
-    )
+    return Pictures(torch.where(part.weight > 0, pictures.fake, BLANK), pictures.style)

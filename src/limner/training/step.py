@@ -194,6 +194,7 @@ def generator_gradients(
             part_pictures.fake,
             weights=state.discriminator_weights.weights,
             style=part_pictures.style,
+            weight=part.weight,
         )
         state.fabric.backward(loss * (1 / len(parts)))
         _sum(sums, "g", terms)
