@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import drawn
+import numpy as np
 import pytest
 import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from limner.errors import DataError
-from limner.evaluation.metrics.per_pixel import l1, psnr, ssim
+from limner.evaluation.metrics.per_pixel import l1, mae, ms_ssim, psnr, rmse, ssim
 
 
 def test_values_that_can_be_reckoned_by_hand() -> None:
@@ -66,3 +68,57 @@ def test_ssim_needs_room_for_its_window() -> None:
     assert ssim(x, x).item() == 1
     with pytest.raises(DataError, match="at least 11x11 pixels, not 30x10"):
         ssim(x[:, :, :10], x[:, :, :10])
+
+
+def shot(seed: int, side: int = 40) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.rand(2, 2, side, side, generator=rng, dtype=torch.float64) * 4000 - 1000
+
+
+@pytest.mark.parametrize("metric", [l1, psnr, ssim])
+def test_the_range_is_the_peak_and_figures_are_scikit_image_s(metric) -> None:
+    a, b = shot(0), shot(1)
+    scaled = metric(a / 4000, b / 4000, peak=1)
+    assert metric(a, b, peak=4000).tolist() == pytest.approx(scaled.tolist())
+    images = [x[0, 0].numpy() for x in (a, b)]
+    expected = {
+        l1: np.abs(images[0] - images[1]).mean() / 4000,
+        psnr: peak_signal_noise_ratio(*images, data_range=4000),
+        ssim: structural_similarity(
+            *images,
+            data_range=4000,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        ),
+    }[metric]
+    assert metric(a[:1, :1], b[:1, :1], peak=4000).item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("metric", [l1, mae, rmse, psnr, ssim, ms_ssim])
+def test_pixels_outside_the_mask_are_of_no_consequence(metric) -> None:
+    side = 176 if metric is ms_ssim else 40
+    a, b = shot(0, side), shot(1, side)
+    whole = torch.ones(2, 1, side, side)
+    rng = torch.Generator().manual_seed(3)
+    part = (torch.rand(2, 1, side, side, generator=rng) < 0.3).double()
+    part[1, :, 6:, :] = 0  # near the edge alone, where no window has its centre
+    part[1, :, :, 6:] = 0
+    assert metric(a, b, mask=whole).tolist() == pytest.approx(metric(a, b).tolist(), rel=1e-9)
+    value = metric(a, b, mask=part)
+    hidden = [torch.where(part > 0, x, y) for x, y in ((a, shot(8, side)), (b, shot(9, side)))]
+    assert torch.equal(value, metric(*hidden, mask=part))
+    better = metric(a, torch.where(part > 0, a, b), mask=part)
+    assert better.tolist() == pytest.approx(metric(a, a).tolist())
+    assert (value != better).all()
+
+
+def test_means_are_over_the_mask() -> None:
+    a, b = shot(0), shot(1)
+    mask = torch.zeros(2, 1, 40, 40, dtype=torch.bool)
+    mask[:, :, 3:9, 20:] = True
+    inside = (a - b)[:, :, 3:9, 20:]
+    assert mae(a, b, mask=mask).tolist() == pytest.approx(inside.abs().mean(dim=(1, 2, 3)).tolist())
+    assert rmse(a, b, mask=mask).tolist() == pytest.approx(
+        inside.square().mean(dim=(1, 2, 3)).sqrt().tolist()
+    )

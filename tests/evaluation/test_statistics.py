@@ -153,3 +153,32 @@ def test_holm_is_that_of_the_paper_and_keeps_the_order() -> None:
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([0.02]) == [0.02]
     assert holm([]) == []
+
+
+def test_images_of_one_group_are_drawn_and_permuted_together() -> None:
+    rng = np.random.default_rng(5)
+    of_group = rng.normal(1, 1, size=12)
+    values = np.repeat(of_group, 10).tolist()  # ten images a group, which add nothing
+    groups = [f"{k:02}" for k in range(12) for _ in range(10)]
+    whole = mean_interval(values, resamples=1000, seed=1, groups=groups)
+    alone = mean_interval(of_group.tolist(), resamples=1000, seed=1)
+    assert whole == pytest.approx(alone)
+    naive = mean_interval(values, resamples=1000, seed=1)
+    assert whole[1] - whole[0] > 2 * (naive[1] - naive[0])
+    shuffled = rng.permutation(len(values))
+    again = [values[k] for k in shuffled], [groups[k] for k in shuffled]
+    assert mean_interval(again[0], resamples=1000, seed=1, groups=again[1]) == pytest.approx(whole)
+    test = paired_test(values, seed=1, groups=groups)
+    assert test.p == pytest.approx(paired_test(of_group.tolist(), seed=1).p)
+    assert test.p > paired_test(values, seed=1).p
+    assert test.mean == pytest.approx(float(np.mean(values)))
+    uneven = paired_test([1.0, 1.0, 4.0], seed=0, groups=["a", "a", "b"])
+    assert (uneven.mean, uneven.interval) == (2.0, (1.0, 4.0))
+    assert paired_test(values, seed=1, groups=["one"] * len(values)).p == 1
+
+
+def test_groups_that_say_nothing_change_nothing() -> None:
+    values = np.random.default_rng(2).normal(size=30).tolist()
+    each = [str(number) for number in range(30)]
+    low, high = mean_interval(values, resamples=2000, seed=0, groups=sorted(each))
+    assert (low, high) == pytest.approx(mean_interval(values, resamples=2000, seed=0), abs=0.1)

@@ -14,7 +14,7 @@ from limner.files import listed, read_text
 FILE = "manifest.csv"
 _REQUIRED = ("source", "target", "split")
 _FILES = ("source", "target", "instance", "mask")
-_COLUMNS = (*_REQUIRED, "instance", "mask", "side")
+_COLUMNS = (*_REQUIRED, "instance", "mask", "side", "group")
 _SIDES: dict[str, Half] = {"left": "left", "right": "right"}
 
 
@@ -72,6 +72,7 @@ def read_manifest(path: Path) -> dict[str, list[Pair]]:
             instance=files["instance"] if cells["instance"] else None,
             mask=files["mask"] if cells["mask"] else None,
             declared=True,
+            group=cells["group"] or None,
         )
         splits.setdefault(cells["split"], []).append((cells["source"], pair))
     if lost:

@@ -33,7 +33,8 @@ class Pair:
     `name` is unique in its split. Where both images stand side by side in one file, `source` and
     `target` are that file and `source_half` says which half is the source; else it is None.
     `instance` is the map of instances, where the layout has one: label maps may use it. `mask` is
-    an image that is 0 where pixels do not count, where there is one. A pair is
+    an image that is 0 where pixels do not count, where there is one. `group` names what several
+    pairs have in common (a patient, a slide, a scene). A pair is
     `declared` where a manifest says so, rather than the form of a folder.
     """
 
@@ -44,6 +45,7 @@ class Pair:
     instance: Path | None = None
     mask: Path | None = None
     declared: bool = False
+    group: str | None = None
 
     @property
     def target_half(self) -> Half | None:

@@ -97,11 +97,13 @@ class Comparison:
 def compare_results(results: Results, *, seed: int) -> Contrast:
     """Compare runs by the results that measuring them gave; `DataError` for different images."""
     names = _common_names(results)
+    groups = next(iter(results.values())).scores.groups
+    units = f"{len(set(groups))} groups" if groups else "images"
     raw: list[Test] = []
     differ: dict[str, list[dict[str, Any]]] = {}
     for metric in _paired_metrics(results, len(names)):
         values = {label: one.scores.per_image[metric] for label, one in results.items()}
-        raw += [_test(metric, a, b, values, seed) for a, b in combinations(values, 2)]
+        raw += [_test(metric, a, b, values, groups, seed) for a, b in combinations(values, 2)]
         differ[metric] = _most_different(names, values)
     corrected = holm([test.p for test in raw])
     tests = [_corrected(test, p) for test, p in zip(raw, corrected, strict=True)]
@@ -112,7 +114,8 @@ def compare_results(results: Results, *, seed: int) -> Contrast:
             "test": "paired permutation test of the mean difference, two-sided",
             "sign_patterns": statistics.FLIPS,
             "correction": "Holm, over all metrics and pairs of runs",
-            "interval": "percentile bootstrap over images",
+            "interval": f"percentile bootstrap over {units}",
+            "units": units,
             "draws": statistics.DRAWS,
             "level": statistics.LEVEL,
             "believed_below": BELIEVED,
@@ -153,9 +156,16 @@ def _paired_metrics(results: Results, count: int) -> list[str]:
     ]
 
 
-def _test(metric: str, a: str, b: str, values: Mapping[str, Sequence[float]], seed: int) -> Test:
+def _test(
+    metric: str,
+    a: str,
+    b: str,
+    values: Mapping[str, Sequence[float]],
+    groups: Sequence[str],
+    seed: int,
+) -> Test:
     apart = [x - y for x, y in zip(values[a], values[b], strict=True)]
-    outcome = paired_test(apart, seed=seed)
+    outcome = paired_test(apart, seed=seed, groups=groups)
     up, down = sum(d > 0 for d in apart), sum(d < 0 for d in apart)
     a_better, b_better = (up, down) if FIGURES[metric].better == "higher" else (down, up)
     return Test(

@@ -75,7 +75,9 @@ def evaluate(
 
     RUN/evaluation/SPLIT then holds `source`, `target` and `images` (the outputs) as 8-bit files
     of equal names, `sheet.jpg`, and `results.json`. The figures are those of the files, so
-    `limner compare` on the folders `target` and `images` gives them again.
+    `limner compare` on the folders `target` and `images` gives them again; but for those that
+    `own_units` measures of the numbers themselves. Where pairs have groups, intervals are drawn
+    over these.
 
     Args:
         run: the run's folder.
@@ -129,9 +131,10 @@ def evaluate(
         if reuse and (results := earlier(folder, basis)) is not None:
             return results
         with files.replacing_folder(folder) as fresh:
-            errors = _translate(translator, pairs, fresh, progress)
-            scores = Scores({}, {}, {})
             own = own_units.in_own_unit(translator.config, pairs, metrics)
+            figures = _translate(translator, pairs, fresh, progress, own=own)
+            groups = _groups(pairs)
+            scores = Scores({}, {}, {})
             if rest := [name for name in metrics if name not in own]:
                 scores = compare_folders(
                     fresh / "target",
@@ -142,14 +145,16 @@ def evaluate(
                     seed=seed,
                     progress=progress,
                     segmentation=segmentation,
+                    groups=groups,
                 )
             if own:
                 scores = own_units.added(
                     scores,
-                    errors,
+                    figures,
                     own,
                     translator.config,
                     pairs,
+                    groups=groups,
                     seed=seed,
                     resamples=RESAMPLES,
                 )
@@ -199,11 +204,30 @@ def picture_names(pairs: PairedDataset) -> list[str]:
     ]
 
 
+def _groups(pairs: PairedDataset) -> dict[str, str] | None:
+    """Return the group of each picture by its name; None where none is known.
+
+    A pair without a group is one of its own.
+    """
+    if all(pair.group is None for pair in pairs.pairs):
+        return None
+    return {
+        name: f"pair {name}" if pair.group is None else f"group {pair.group}"
+        for name, pair in zip(picture_names(pairs), pairs.pairs, strict=True)
+    }
+
+
 def _translate(
-    translator: Translator, pairs: PairedDataset, folder: Path, progress: Progress | None
-) -> own_units.Errors:
-    """Write source, target and output of every pair, and the sheet; return errors in own units."""
-    span, errors = own_units.span_of(translator.config, pairs), {}
+    translator: Translator,
+    pairs: PairedDataset,
+    folder: Path,
+    progress: Progress | None,
+    *,
+    own: Sequence[str],
+) -> own_units.Figures:
+    """Write source, target and output of every pair, and the sheet; return the figures of `own`."""
+    span = own_units.span_of(translator.config, pairs)
+    figures: own_units.Figures = {}
     shown = {round(row * (len(pairs) - 1) / max(1, SHEET_ROWS - 1)) for row in range(SHEET_ROWS)}
     rows, names = [], picture_names(pairs)
     for index in range(len(pairs)):
@@ -212,8 +236,10 @@ def _translate(
             translator.translate_sample(pair),
             shown_source(translator.config, pair["source"]),
         )
-        if span is not None:
-            errors[names[index]] = own_units.errors_of(span, picture, pair)
+        if own and span is not None:
+            figures[names[index]] = own_units.figures_of(
+                translator.config, span, picture, pair, own
+            )
         for kind, image in (
             ("source", source),
             ("target", pair["target"]),
@@ -231,7 +257,7 @@ def _translate(
         folder / "sheet.jpg",
         functools.partial(sheet.convert("RGB").save, format="JPEG", quality=90),
     )
-    return errors
+    return figures
 
 
 def check_metrics(
@@ -277,7 +303,8 @@ def measure_translations(
     called = picture_names(pairs)
     # The order in which a folder of these pictures is read: KID's subsets depend on it.
     own = own_units.in_own_unit(translator.config, pairs, metrics)
-    span, errors = own_units.span_of(translator.config, pairs), {}
+    span = own_units.span_of(translator.config, pairs)
+    figures: own_units.Figures = {}
     rest = [name for name in without_seg(metrics, segmentation) if name not in own]
     paired = any(name in PAIRED for name in chosen(rest)) if rest else True
     suffix = "" if paired else picture_suffix(translator.config.data.channels[1])
@@ -290,7 +317,9 @@ def measure_translations(
         fake.append(to_bytes(picture))
         names.append(called[index])
         if own and span is not None:
-            errors[called[index]] = own_units.errors_of(span, picture, pair)
+            figures[called[index]] = own_units.figures_of(
+                translator.config, span, picture, pair, own
+            )
     scores = Scores({}, {}, {})
     if rest:
         scores = measure(
@@ -305,7 +334,7 @@ def measure_translations(
         )
     if own:
         scores = own_units.added(
-            scores, errors, own, translator.config, pairs, seed=seed, resamples=0
+            scores, figures, own, translator.config, pairs, groups=None, seed=seed, resamples=0
         )
     if segmentation is None:
         return scores

@@ -74,6 +74,7 @@ def measure(
     bootstrap: int = RESAMPLES,
     processes: int = 1,
     cache: bool = True,
+    groups: Mapping[str, str] | None = None,
 ) -> Scores:
     """Return the `metrics` of `fake` against `real`.
 
@@ -98,6 +99,8 @@ def measure(
         processes: how many compute features beside each other (see `extraction.extract`).
         cache: whether the features of the real images, when they are files or a list, are kept
             for the next time (see `feature_cache`).
+        groups: the group of each name (a patient, a slide), which the intervals of paired metrics
+            then draw in place of images.
 
     Raises:
         ConfigError: an unknown metric. WeightsError: weights are missing or damaged. DataError:
@@ -139,8 +142,9 @@ def measure(
     per_image = compare_pairs(
         functions, real, fake, batch_size=batch_size, device=device, advance=advance
     )
+    of_each = tuple(groups[name] for name in names) if groups and paired else ()
     figures = {
-        name: mean_figure(name, each, resamples=bootstrap, seed=seed)
+        name: mean_figure(name, each, resamples=bootstrap, seed=seed, groups=of_each)
         for name, each in per_image.items()
     }
     shas = {need: pretrained.sha256(path) for need, path in paths.items()}
@@ -175,6 +179,7 @@ def measure(
         per_image=per_image,
         details=details,
         names=tuple(names) if paired else (),
+        groups=of_each,
     )
 
 
@@ -193,6 +198,7 @@ def compare_folders(
     processes: int = 1,
     cache: bool = True,
     segmentation: Segmentation | None = None,
+    groups: Mapping[str, str] | None = None,
 ) -> Scores:
     """Return the `metrics` of the images in the folder `fake` against those in `real`.
 
@@ -223,6 +229,7 @@ def compare_folders(
             bootstrap=bootstrap,
             processes=processes,
             cache=cache,
+            groups=groups,
         )
     if segmentation is None:
         return scores
@@ -328,12 +335,26 @@ def _pair_function(
     return network.compare_bytes
 
 
-def mean_figure(name: str, each: Sequence[float], *, resamples: int, seed: int) -> Figure:
-    """Return the mean of a paired metric over the pictures, and what it rests on."""
+def mean_figure(
+    name: str,
+    each: Sequence[float],
+    *,
+    resamples: int,
+    seed: int,
+    groups: Sequence[str] = (),
+) -> Figure:
+    """Return the mean of a paired metric over the pictures, and what it rests on.
+
+    `groups`: of each picture, where intervals are to be drawn over groups; else empty.
+    """
     details: dict[str, Any] = {"images": len(each)}
+    if groups:
+        details["groups"] = len(set(groups))
     if resamples:
-        details["interval"] = list(mean_interval(each, resamples=resamples, seed=seed))
-        details["interval_method"] = f"bootstrap over images, {resamples} resamples"
+        bounds = mean_interval(each, resamples=resamples, seed=seed, groups=groups)
+        details["interval"] = list(bounds)
+        units = f"{len(set(groups))} groups" if groups else "images"
+        details["interval_method"] = f"bootstrap over {units}, {resamples} resamples"
     if (more := PAIRED[name].details) is not None:
         details |= more(each)
     return Figure(sum(each) / len(each), details)

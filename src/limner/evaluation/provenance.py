@@ -112,6 +112,7 @@ class Evaluation:
             per_image=old.scores.per_image | self.scores.per_image,
             details=old.scores.details | self.scores.details,
             names=self.scores.names or old.scores.names,
+            groups=self.scores.groups or old.scores.groups,
         )
         basis = copy.deepcopy(self.provenance)
         basis["asked"] = {**old.provenance["asked"], **basis["asked"]}
@@ -202,7 +203,8 @@ def pairs_digest(pairs: Iterable[Pair]) -> str:
     for pair in pairs:
         paths = files_of(pair)
         contents = [pretrained.sha256(path) for path in dict.fromkeys(paths)]
-        digest.update(json.dumps([pair.name, pair.source_half, *contents]).encode())
+        group = [] if pair.group is None else [{"group": pair.group}]
+        digest.update(json.dumps([pair.name, pair.source_half, *contents, *group]).encode())
     return digest.hexdigest()
 
 

@@ -1,7 +1,9 @@
 """How far a figure would move with other images, and whether two runs differ by more than chance.
 
 Images, or pairs of them, are the units: intervals are bootstrapped over them (Efron 1979,
-doi:10.1214/aos/1176344552), tests permute them. So a test says what other images of the kind would
+doi:10.1214/aos/1176344552), tests permute them. Images of one group (a patient, a slide) are not
+independent of each other: where groups are known they are the units, drawn and permuted whole
+(Davison and Hinkley 1997, section 3.8). So a test says what other images of the kind would
 show of two checkpoints, not what another training of the same settings would. SciPy draws, but for
 distances between large sets: its bootstrap cannot draw fewer images than there are.
 """
@@ -33,8 +35,23 @@ FEWER = 200
 _CELLS = 1_000_000  # numbers drawn at a time
 
 
-def mean_interval(values: Sequence[float], *, resamples: int, seed: int) -> tuple[float, float]:
-    """Return the percentile interval of the mean of `values`, one for each image."""
+def mean_interval(
+    values: Sequence[float], *, resamples: int, seed: int, groups: Sequence[str] | None = None
+) -> tuple[float, float]:
+    """Return the percentile interval of the mean of `values`, one for each image.
+
+    With `groups`, one for each image, groups are drawn in place of images: a resample's mean is
+    that of all images of the groups drawn.
+    """
+    if groups:
+        sums, counts = _group_sums(values, groups)
+        low, high = percentile_interval(
+            lambda index: sums[index].sum(axis=-1) / counts[index].sum(axis=-1),
+            count=len(sums),
+            resamples=resamples,
+            seed=seed,
+        )
+        return float(low), float(high)
     low, high = percentile_interval(
         lambda index: np.asarray(values, dtype=np.float64)[index].mean(axis=-1),
         count=len(values),
@@ -124,7 +141,19 @@ class PairedTest(NamedTuple):
     p: float
 
 
-def paired_test(differences: Sequence[float], *, seed: int) -> PairedTest:
+def _group_sums(values: Sequence[float], groups: Sequence[str]) -> tuple[Floats, Floats]:
+    """Return the sum of the values of each group, and how many there are."""
+    _, place = np.unique(np.asarray(groups), return_inverse=True)
+    sums: Floats = np.zeros(place.max() + 1)
+    counts: Floats = np.zeros_like(sums)
+    np.add.at(sums, place, np.asarray(values, dtype=np.float64))
+    np.add.at(counts, place, 1.0)
+    return sums, counts
+
+
+def paired_test(
+    differences: Sequence[float], *, seed: int, groups: Sequence[str] | None = None
+) -> PairedTest:
     """Return the mean of the differences with its interval and its two-sided p-value.
 
     The test permutes: were the runs alike, each difference could as well have the other sign, so
@@ -133,16 +162,22 @@ def paired_test(differences: Sequence[float], *, seed: int) -> PairedTest:
     observed one counts among them, so that p is never zero (Phipson and Smyth 2010).
     The interval is the bootstrap's percentile interval over images at `LEVEL`. No difference at
     all has p = 1, and so has a single one, which shows nothing.
+
+    With `groups`, one for each difference, all differences of a group have one sign together.
     """
     from scipy.stats import permutation_test  # takes a second to import
 
+    total = len(differences)
+    mean = float(np.mean(np.asarray(differences, dtype=np.float64)))
+    interval = mean_interval(differences, resamples=DRAWS, seed=seed, groups=groups)
     values = np.asarray(differences, dtype=np.float64)
-    interval = mean_interval(differences, resamples=DRAWS, seed=seed)
+    if groups:
+        values, _ = _group_sums(differences, groups)
     if len(values) == 1:
-        return PairedTest(float(values[0]), interval, 1.0)
+        return PairedTest(mean, interval, 1.0)
     test = permutation_test(
         (values,),
-        lambda flipped, axis: flipped.mean(axis=axis),
+        lambda flipped, axis: flipped.sum(axis=axis) / total,
         permutation_type="samples",
         n_resamples=FLIPS,
         batch=max(1, _CELLS // len(values)),
@@ -150,7 +185,7 @@ def paired_test(differences: Sequence[float], *, seed: int) -> PairedTest:
         axis=-1,
         rng=np.random.default_rng(seed),
     )
-    return PairedTest(float(values.mean()), interval, float(test.pvalue))
+    return PairedTest(mean, interval, float(test.pvalue))
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -244,7 +244,8 @@ class Scores:
     rests on (images, weights with their SHA-256, dimensions, resizing), and under `run` what holds
     for all: versions, device, sizes, and what was done to pictures so that they could be measured.
     A metric's details hold `interval`, [low, high] of 95 %, and `interval_method` in words, where
-    intervals were asked for and there is one for it.
+    intervals were asked for and there is one for it. `groups` holds the group of each name (a
+    patient, a slide) where groups are known, which intervals and tests then draw; else it is empty.
 
     Raises:
         DataError: a number is not finite, or a metric has not one value for each name.
@@ -254,8 +255,11 @@ class Scores:
     per_image: dict[str, list[float]]
     details: dict[str, dict[str, Any]]
     names: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.groups and len(self.groups) != len(self.names):
+            raise DataError(f"{len(self.groups)} groups were given for {len(self.names)} pictures")
         for metric, each in self.per_image.items():
             if len(each) != len(self.names):
                 raise DataError(f"{metric} has {len(each)} values for {len(self.names)} pictures")
@@ -273,11 +277,12 @@ class Scores:
             per_image,
             {name: one for name, one in self.details.items() if name in {*wanted, "run"}},
             self.names if per_image else (),
+            self.groups if per_image else (),
         )
 
     def to_json(self) -> dict[str, Any]:
         """Return the scores as plain dicts, lists, texts and finite numbers, ready for `json`."""
-        return {**asdict(self), "names": list(self.names)}
+        return {**asdict(self), "names": list(self.names), "groups": list(self.groups)}
 
     @classmethod
     def from_json(cls, content: Any) -> Scores:
@@ -288,6 +293,7 @@ class Scores:
                 per_image={name: list(each) for name, each in content["per_image"].items()},
                 details={name: dict(one) for name, one in content["details"].items()},
                 names=tuple(str(name) for name in content["names"]),
+                groups=tuple(str(group) for group in content.get("groups", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"the scores lack their form ({error}): measure again") from error
