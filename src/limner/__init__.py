@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from limner.evaluation.measure import compare_folders, measure
     from limner.inference import Translator
     from limner.presets import preset
+    from limner.transfer.shift import shift
 
     __version__: str
 
@@ -42,6 +43,7 @@ __all__ = [
     "preset",
     "read_config",
     "replace",
+    "shift",
     "train",
 ]
 
@@ -57,6 +59,7 @@ _HOMES = {
     "preset": "limner.presets",
     "read_config": "limner.config",
     "replace": "limner.config",
+    "shift": "limner.transfer.shift",
     "train": "limner.api",
 }
 

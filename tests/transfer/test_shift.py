@@ -63,6 +63,8 @@ def test_its_own_pairs_are_near_and_others_further(run: Path, tmp_path: Path) ->
     assert all(layer.mean_sigmas < 0.01 for layer in own.layers if not layer.stored)
     assert own.distance < darker.distance < strange.distance
     assert darker.recommendation == "fine-tune"
+    assert "target-values" in [finding.name for finding in darker.findings]
+    assert "target-values" not in [finding.name for finding in own.findings]
     assert strange.recommendation == "train-anew"
 
 
@@ -118,6 +120,10 @@ def test_json_has_the_contract_s_fields_and_nothing_else_changes(
     after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     assert after.keys() - files.keys() <= {run / REFERENCE}
     assert all(after[path] == content for path, content in files.items() if path.name != REFERENCE)
+    out = tmp_path / "page"
+    assert main(["shift", str(run), str(new), "--out", str(out)]) == 0
+    assert told["findings"][-1]["cure"] in capsys.readouterr().out
+    assert "data:image/jpeg" in (out / "index.html").read_text(encoding="utf-8")
     assert main(["shift", str(tmp_path / "none"), str(new)]) == 2
     assert main(["shift", str(run), str(new), "--split", "nope"]) == 2
 

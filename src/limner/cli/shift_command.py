@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from limner.cli.options import Device, Json, Name, pick_device, print_json, say
+
+if TYPE_CHECKING:
+    from limner.transfer.shift import Shift
 
 
 def shift(
@@ -12,6 +16,7 @@ def shift(
     data: Path,
     *,
     split: Name = "train",
+    out: Path | None = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -34,6 +39,8 @@ def shift(
         New pairs: a folder or a manifest.
     split
         Of the new data.
+    out
+        Folder for index.html, with pictures.
     """
     from rich.console import Console
 
@@ -50,6 +57,7 @@ def shift(
             cache_folder=default_cache_folder(),
             progress=lambda text: status.update(printable(text)),
         )
+    page = None if out is None else _page(out, shifted, run=run, data=data, split=split)
     if json:
         print_json(shifted.to_json())
         return
@@ -70,3 +78,21 @@ def shift(
             old = values[f"{kind}_old"]
             told = "" if old is None else f", {old:.2f} for the run's own pairs"
             say(f"discriminator of {kind} pictures: mean logit {values[f'{kind}_new']:.2f}{told}")
+    if page is not None:
+        say(f"see {page}")
+
+
+def _page(out: Path, shifted: Shift, *, run: Path, data: Path, split: str) -> Path:
+    """Draw the page with a sheet of the new pairs."""
+    from limner.config import read_config
+    from limner.inference import shown_source
+    from limner.reporting.shift_page import write_shift_page
+    from limner.sheets import sample_sheet
+
+    config = read_config(run / "config.yaml")
+    rows = [
+        (shown_source(config, source), picture, target) for source, picture, target in shifted.rows
+    ]
+    sheet = sample_sheet(rows, titles=["source", "output", "target"]) if rows else None
+    words = {"run": str(run), "data": str(data), "split": split}
+    return write_shift_page(out, shifted.to_json(), sheet=sheet, **words)

@@ -35,6 +35,7 @@ THRESHOLDS = {
     "layer_shift": 0.35,  # the median layer; other frames: 0.02; dusk: 0.06
     "restored": 0.4,  # share of what got worse that each picture's own statistics win back
     "lost_labels": 0.5,  # share of pixels whose class the run does not know
+    "colours": 0.5,  # standard deviations, or powers of e; dusk: 0.8
     "saturated": 0.2,  # share of values beyond 98 % of the range
 }
 
@@ -132,6 +133,7 @@ def shift(
         *_of_labels(labels, lost=renumbering.lost),
         *_of_layers(layers),
         *_of_pictures(new, known),
+        *_of_colours(new, known),
         _in_short(recommendation, new, known, run=run, data=data),
     ]
     return Shift(
@@ -349,6 +351,37 @@ def _of_pictures(new: Seen, known: Seen | None) -> list[Finding]:
     return found
 
 
+def _of_colours(new: Seen, known: Seen | None) -> list[Finding]:
+    """Whether sources or targets are lighter, darker, flatter or stronger than the run's own."""
+    findings = []
+    for name, values in new.colours.items():
+        if known is None or name not in known.colours:
+            continue
+        now, before = (torch.tensor(side).reshape(2, -1) for side in (values, known.colours[name]))
+        if now.shape != before.shape:
+            continue
+        mean, spread = now.mean(1).tolist()
+        old_mean, old_spread = before.mean(1).tolist()
+        moved = float(((now[0] - before[0]) / before[1].clamp(min=1e-3)).square().mean().sqrt())
+        ratio = spread / max(old_spread, 1e-3)
+        if (
+            moved < THRESHOLDS["colours"]
+            and abs(math.log(max(ratio, 1e-3))) < THRESHOLDS["colours"]
+        ):
+            continue
+        findings.append(
+            Finding(
+                name=f"{name}-values",
+                severity="warning",
+                message=f"the {name}s' mean is {mean:.2f} with a spread of {spread:.2f}, and was "
+                f"{old_mean:.2f} with {old_spread:.2f} (of -1 to 1)",
+                cure="train --from; or, where both mean the same, give both one data.range",
+                evidence={"mean_sigmas": moved, "spread_ratio": ratio},
+            )
+        )
+    return findings
+
+
 CURES = {
     "use": "limner translate {run} {data} --out PICTURES",
     "re-estimate": "limner translate {run} {data} --out PICTURES --statistics batch",
@@ -362,7 +395,11 @@ def _in_short(
 ) -> Finding:
     """What to do, with the command, as the last finding."""
     ratio = None if known is None or not known.error else new.error / known.error
-    words = "its own pairs are not at hand" if ratio is None else f"{ratio:.2f} times those there"
+    than = (
+        "; its own pairs are not at hand to compare with"
+        if ratio is None
+        else f", {ratio:.2f} times as far as those of its own pairs"
+    )
     evidence: dict[str, float] = {"error_new": new.error, "saturated": new.saturated}
     if known is not None:
         evidence["error_old"] = known.error
@@ -371,7 +408,8 @@ def _in_short(
     return Finding(
         name="recommendation",
         severity="note",
-        message=f"{recommendation}: the pictures' differences to their targets are {words}",
+        message=f"{recommendation}: the run's pictures lie {new.error:.2f} from their targets"
+        f"{than}",
         cure=CURES[recommendation].format(run=run, data=data),
         evidence=evidence,
     )
