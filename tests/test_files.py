@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import json
 import os
@@ -15,12 +16,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import limner
 from limner import files
 from limner.errors import ConfigError, DataError, DiskError, FileError, LockedError
+from limner.filenames import NAME_BYTES
 from limner.files import read_events, read_yaml, replacing, write_bytes, write_text, yaml_text
 
 
@@ -126,6 +130,70 @@ def test_lines_are_added_whole_after_a_torn_one(tmp_path: Path) -> None:
     files.append_line(tmp_path / "log.jsonl", '{"event": "resumed"}')
     files.append_line(tmp_path / "log.jsonl", '{"event": "finished"}')
     assert [e["event"] for e in read_events(tmp_path)] == ["start", "resumed", "finished"]
+
+
+def test_a_record_that_the_disk_does_not_take_whole_is_taken_back(tmp_path: Path) -> None:
+    file = files.AppendedFile(tmp_path / "events")
+    file.add(b"first")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, before[1]))
+    try:
+        with pytest.raises(DiskError) as caught:
+            file.add(b"second")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.path == tmp_path / "events"
+    assert (tmp_path / "events").read_bytes() == b"first"
+    file.add(b"third")
+    file.close()
+    assert (tmp_path / "events").read_bytes() == b"firstthird"
+
+
+def test_what_lies_in_an_unfinished_folder_is_refused_under_the_name_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "failing")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(DiskError) as caught, files.replacing_folder(tmp_path / "run") as new:
+        write_text(new / "config.yaml", "seed: 0")
+    assert caught.value.path == tmp_path / "run"
+    assert list(tmp_path.iterdir()) == []
+
+
+# Writers of other packages: into memory, or within `replacing`, and of a kind that tells.
+WRITERS = {
+    "data/dataset_cache.py": {"open", "save"},  # NumPy counts what it writes
+    "export/formats.py": {"save", "write_bytes"},  # within `replacing`
+    "networks/pretrained.py": {"open"},
+    "plan/probe.py": {"open"},  # the same of a probe
+    "reporting/gallery.py": {"save"},  # into a page
+    "training/checkpoint.py": {"save"},  # into memory
+    "cli/__init__.py": {"fdopen"},  # the details of a fault, in the folder of temporary files
+    "experiments/workers.py": {"open"},  # what a training says, written by that process itself
+}
+
+
+def test_nothing_is_written_past_the_functions_of_this_module() -> None:
+    root, wrong = Path(limner.__file__).parent, []
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root).as_posix()
+        if name == "files.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            called = node.func.attr
+            modes = [a.value for a in node.args if isinstance(a, ast.Constant)]
+            writes = called in ("save", "savefig", "write_bytes", "write_text", "fdopen") or (
+                called == "open" and any(set(str(mode)) & set("wax+") for mode in modes)
+            )
+            of_files = isinstance(node.func.value, ast.Name) and node.func.value.id == "files"
+            known_saves = called == "save" and not node.args  # FileMemory's, through `write_text`
+            if writes and not of_files and not known_saves and called not in WRITERS.get(name, ()):
+                wrong.append(f"{name}:{node.lineno} {called}")
+    assert wrong == []
 
 
 @pytest.mark.parametrize("swaps", [True, False])
@@ -316,11 +384,18 @@ def test_yaml_that_is_written_is_read_back_equal(value: dict[str, object]) -> No
     assert read_yaml(yaml_text(value), "x") == value
 
 
-@pytest.mark.parametrize(
-    "word", ["2e-4", "no", "007", "1_0", "~", "", "true", "\udce9", "1.", "<<"]
-)
+WORDS = ["2e-4", "no", "007", "1_0", "~", "", "true", "1.", "<<", "off", "Yes", "2024-02-30"]
+
+
+@pytest.mark.parametrize("word", [*WORDS, "12:30:45", "=", "\udce9", "a\nno"])
 def test_words_that_look_like_numbers_stay_words(word: str) -> None:
-    assert read_yaml(yaml_text({"a": word}), "x") == {"a": word}
+    assert read_yaml(yaml_text({"a": word, word: 1}), "x") == {"a": word, word: 1}
+
+
+@pytest.mark.parametrize("word", [*WORDS, "12:30:45", "="])
+def test_other_readers_of_yaml_take_the_words_as_words(word: str) -> None:
+    """YAML 1.1, which most readers follow, has more booleans, numbers and dates than 1.2."""
+    assert yaml.safe_load(yaml_text({"classes": [word]})) == {"classes": [word]}
 
 
 def test_hidden_files_are_in_no_listing(tmp_path: Path) -> None:
@@ -347,7 +422,7 @@ def test_no_name_from_data_leaves_its_folder_or_meets_another(names: list[str]) 
     assert len(keys) == len(names)
     for path in paths:
         assert Path(os.path.normpath(path)).parent == folder
-        assert len(path.name.encode()) <= files.NAME_BYTES
+        assert len(path.name.encode()) <= NAME_BYTES
         assert path.name.isprintable()
         assert not files.is_hidden(path.name)
 

@@ -11,8 +11,8 @@ import limner
 # From the ground up; modules of one row do not import each other.
 ROWS = [
     {"errors"},
-    {"yamltext"},
-    {"files", "settings", "sheets", "timing", "findings"},
+    {"yamltext", "filenames"},
+    {"files", "settings", "sheets", "timing", "findings", "terminal"},
     {"networks", "losses", "data", "schedules"},
     {"config"},
     {"run"},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ from limner.evaluation.segmentation.scoring import (
     segmentation,
     without_seg,
 )
-from limner.files import read_events, replacing, sweep, write_text
+from limner.files import read_events, sweep, write_from, write_text
 from limner.inference import Translator, default_cache_folder, shown_source
 from limner.networks import count_parameters
 from limner.networks.cpu_speed import kept_memory
@@ -303,8 +304,7 @@ class Samples:
             names.append(pair["name"])
         sheet = sample_sheet(rows, titles=["source", "output", "target"], names=names)
         path = self.run / "samples" / f"{state.step:08d}.jpg"
-        with replacing(path) as temporary:
-            sheet.convert("RGB").save(temporary, format="JPEG", quality=90)
+        write_from(path, partial(sheet.save, format="JPEG", quality=90))
         return path
 
 

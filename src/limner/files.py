@@ -2,7 +2,8 @@
 
 Whatever Limner writes goes through `replacing` (or `write_bytes`, `write_text`, `write_from`,
 `replacing_folder` on top of it); whatever it takes from data as a name goes through `output_path`;
-YAML is read by `read_yaml` alone; folders are listed by `listed` and `listed_tree`.
+what grows goes through `AppendedFile`; YAML is read by `read_yaml` alone; folders are listed by
+`listed` and `listed_tree`.
 """
 
 from __future__ import annotations
@@ -15,17 +16,20 @@ import io
 import json
 import os
 import platform
-import re
 import shutil
 import stat
 import tempfile
-import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from limner.errors import DISK_ERRORS, DiskError, FileError, LimnerError, LockedError
 from limner.errors import printable as printable
+from limner.filenames import is_hidden as is_hidden
+from limner.filenames import listed as listed
+from limner.filenames import listed_tree as listed_tree
+from limner.filenames import output_path as output_path
+from limner.filenames import safe_name as safe_name
 from limner.yamltext import read_yaml as read_yaml
 from limner.yamltext import yaml_text as yaml_text
 
@@ -33,9 +37,7 @@ from limner.yamltext import yaml_text as yaml_text
 TEMPORARY = ".limner-"
 # A folder that waits to be replaced, where a system cannot swap two folders at once.
 _OLD = f"{TEMPORARY}old-"
-NAME_BYTES = 200  # file systems take 255; what is added to a name (".png", "-2") needs room
 TEXT_BYTES = 256 * 2**20
-_CLUTTER = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
 # Writing
@@ -51,7 +53,9 @@ def disk_errors(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except DiskError:
+    except DiskError as error:
+        if TEMPORARY in str(error.path):  # a part of what was to appear as a whole
+            raise DiskError(path, error) from error
         raise
     except OSError as error:
         if error.errno in DISK_ERRORS:
@@ -146,18 +150,63 @@ def write_from(path: Path, save: Callable[[BinaryIO], object]) -> None:
     write_bytes(path, buffer.getbuffer())
 
 
+class AppendedFile:
+    """A file that grows by whole records; one that the disk does not take whole is taken back."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with disk_errors(path):
+            self._file = path.open("a+b", buffering=0)
+
+    def add(self, record: bytes) -> None:
+        """Append one record; it is with the system when this returns.
+
+        Raises:
+            DiskError: the disk is full, over quota, read-only or failing.
+        """
+        with disk_errors(self.path):
+            before = self._file.seek(0, os.SEEK_END)
+            try:
+                rest = memoryview(record)
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+            except OSError:
+                with contextlib.suppress(OSError):
+                    self._file.truncate(before)
+                raise
+
+    def add_line(self, line: str) -> None:
+        """Append one line of text; what a crash tore before it stays a line apart."""
+        data = line.encode("utf-8", errors="backslashreplace") + b"\n"
+        end = self._file.seek(0, os.SEEK_END)
+        if end:
+            self._file.seek(end - 1)
+            if self._file.read(1) != b"\n":
+                data = b"\n" + data
+        self.add(data)
+
+    def sync(self) -> None:
+        """Make sure that all of it is on the disk.
+
+        Raises:
+            DiskError: the disk fails.
+        """
+        with disk_errors(self.path):
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
 def append_line(path: Path, line: str) -> None:
     """Add a line to `path`, on the disk when this returns; what a crash tore stays a line apart."""
-    data = line.encode("utf-8", errors="backslashreplace") + b"\n"
-    with disk_errors(path), path.open("a+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        if end:
-            file.seek(end - 1)
-            if file.read(1) != b"\n":
-                data = b"\n" + data
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    file = AppendedFile(path)
+    try:
+        file.add_line(line)
+        file.sync()
+    finally:
+        file.close()
 
 
 @contextlib.contextmanager
@@ -414,67 +463,3 @@ def _is_event(event: object) -> bool:
         and step >= 0
         and isinstance(moment, int | float)
     )
-
-
-# Names
-
-
-def is_hidden(name: str) -> bool:
-    """Say whether a name is no part of any data: hidden, or clutter that systems strew about."""
-    return name.startswith(".") or name.casefold() in _CLUTTER
-
-
-def listed(folder: Path) -> list[Path]:
-    """Return what lies in `folder`, sorted by name, without what is hidden."""
-    return sorted(path for path in folder.iterdir() if not is_hidden(path.name))
-
-
-def listed_tree(folder: Path) -> list[Path]:
-    """Return all files in `folder` and below it, sorted, without what is hidden."""
-    paths = []
-    for parent, folders, names in os.walk(folder, followlinks=False):
-        folders[:] = [name for name in folders if not is_hidden(name)]
-        paths += [Path(parent, name) for name in names if not is_hidden(name)]
-    return sorted(paths)
-
-
-def output_path(folder: Path, name: str, suffix: str, *, taken: set[str]) -> Path:
-    """Return where in `folder` the result called `name` is written; it cannot lie elsewhere.
-
-    Ordinary names stay as they are. Separators become hyphens, what no file system or terminal
-    likes becomes an escape such as %0A, long names are cut and closed by a hash of the whole.
-
-    Args:
-        folder: the folder of the results.
-        name: any text, such as a stem or an entry of a manifest.
-        suffix: what the file name ends with, such as ".png".
-        taken: the names given before, which this one will differ from, on file systems that do
-            not tell case apart, too; the new one is added.
-    """
-    base = safe_name(name, at_most=NAME_BYTES - len(suffix.encode()) - 6)
-    result, number = base, 1
-    while (key := unicodedata.normalize("NFC", result + suffix).casefold()) in taken:
-        number += 1
-        result = f"{base}-{number}"
-    taken.add(key)
-    return folder / (result + suffix)
-
-
-def safe_name(name: str, *, at_most: int = NAME_BYTES) -> str:
-    """Return `name` as one part of a path: no separators, not hidden, readable, not too long."""
-    parts = [part for part in re.split(r"[/\\]+", name) if part not in ("", ".", "..")]
-    text = "".join(_escaped(letter) for letter in "-".join(parts)) or "_"
-    text = re.sub(r"^\.", "_", text)
-    data = text.encode("utf-8")
-    if len(data) <= at_most:
-        return text
-    digest = hashlib.sha256(name.encode("utf-8", errors="surrogatepass")).hexdigest()[:10]
-    return data[: at_most - 11].decode("utf-8", errors="ignore") + "~" + digest
-
-
-def _escaped(letter: str) -> str:
-    if letter in '<>:"|?*' or not letter.isprintable():
-        code = ord(letter)
-        raw = [code - 0xDC00] if 0xDC80 <= code <= 0xDCFF else letter.encode("utf-8", "replace")
-        return "".join(f"%{byte:02X}" for byte in raw)
-    return letter

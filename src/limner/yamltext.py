@@ -54,7 +54,10 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what `_Loader` reads back equal: words that look like its numbers are quoted."""
+    """Writes what `_Loader` and readers of YAML 1.1 read back equal.
+
+    Words that look like a number, a boolean or a date to either of them are quoted.
+    """
 
 
 _SCALARS = (
@@ -76,6 +79,16 @@ for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(
             _tag, _regexp, ["" if letter == "\0" else letter for letter in _first]
         )
+
+
+def _represent_word(dumper: yaml.SafeDumper, word: str) -> yaml.Node:
+    first = yaml.SafeLoader.yaml_implicit_resolvers.get(word[:1], [])
+    other = any(pattern.match(word) for _, pattern in first)
+    style = "'" if other and word.isprintable() else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", word, style=style)
+
+
+_Dumper.add_representer(str, _represent_word)
 
 
 def read_yaml(text: str, origin: str | Path, *, error: type[LimnerError] = ConfigError) -> Any:
@@ -110,5 +123,5 @@ def read_yaml(text: str, origin: str | Path, *, error: type[LimnerError] = Confi
 
 
 def yaml_text(value: Mapping[str, Any] | list[Any]) -> str:
-    """Return plain values as YAML that `read_yaml` reads back equal."""
+    """Return plain values as YAML that `read_yaml`, and readers of YAML 1.1, read back equal."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False)

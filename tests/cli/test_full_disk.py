@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
+import json
 import os
 import resource
 import shutil
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import refusing_disk
 import tiny_runs
 import torch
 from random_pairs import write_pairs
@@ -132,23 +133,42 @@ def test_a_disk_that_takes_a_part_of_a_file(command: str, size: int, refused) ->
     refused(command, files_of_at_most(size))
 
 
-@contextlib.contextmanager
-def refusing(reason: int) -> Iterator[None]:
-    """Let the disk answer so to everything that must be on it."""
-
-    def refuse(handle: int) -> None:
-        raise OSError(reason, os.strerror(reason))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", refuse)
-        yield
+# Each of a few moments by themselves; LIMNER_LONG=1 (`scripts/test --long`) takes many.
+LONG = bool(os.environ.get("LIMNER_LONG"))
+REASONS = dict(zip(COMMANDS, ["ENOSPC", "EIO", "EDQUOT", "EROFS"] * 3, strict=False))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("experiment",)])
-@pytest.mark.parametrize("reason", [errno.EDQUOT, errno.EROFS, errno.EIO])
-def test_a_disk_that_is_over_quota_read_only_or_failing(command: str, reason: int, refused) -> None:
-    refused(command, refusing(reason))
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_disk_that_refuses_from_some_moment_on(
+    command: str, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Full, over quota, read-only or failing: one sentence with the path, and nothing in part."""
+    monkeypatch.setenv("TINY", json.dumps(TINY))
+    for reason in ["ENOSPC", "EIO", "EDQUOT", "EROFS"] if LONG else [REASONS[command]]:
+        (tmp_path / reason).mkdir()
+        moments = "40" if LONG else "2" if command in ("demo", "experiment") else "4"
+        words = [refusing_disk.__file__, str(start), str(tmp_path / reason), reason, moments]
+        done = subprocess.run(
+            [sys.executable, *words, *COMMANDS[command]],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        whole, *results = [json.loads(line) for line in done.stdout.splitlines()]
+        assert whole["questions"] > 3
+        assert len(results) >= 2
+        for result in results:
+            assert result["status"] == 1, result
+            assert "Traceback" not in result["said"], result
+            (line,) = [one for one in result["said"].splitlines() if one.startswith("limner: ")]
+            assert any(word in line for word in ("new", "run")), result
+            assert not any(word in line for word in (TEMPORARY, "fault of Limner")), result
+            assert result["left"] == [], result
+            assert result["lost"] == [], result
+            assert [name for name in result["changed"] if not name.endswith("log.jsonl")] == []
 
 
 @pytest.mark.slow

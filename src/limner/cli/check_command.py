@@ -40,9 +40,9 @@ def check(
         Folder for index.html, which shows what was found.
     """
     from limner.api import check as run_check
-    from limner.cli.progress import progress
     from limner.config import parse_overrides, replace
     from limner.presets import preset as named
+    from limner.terminal import progress
 
     config = None
     changes = parse_overrides(overrides or [])

@@ -49,13 +49,13 @@ def demo(
         Decides the data and the training.
     """
     from limner.api import train
-    from limner.cli.progress import progress
     from limner.config import replace
     from limner.data.facades import draw_facades
     from limner.errors import CheckpointError
     from limner.evaluation.evaluate import evaluate
     from limner.presets import preset
     from limner.reporting.run_page import write_report
+    from limner.terminal import progress
 
     started = time.monotonic()
     data, run = out / "data", out / "run"

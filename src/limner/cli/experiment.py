@@ -173,5 +173,5 @@ def _list(*, as_json: bool) -> None:
         return
     width = max(map(len, TABLES)) + 2
     for name, table in TABLES.items():
-        print(f"{name:<{width}}{table.title} ({len(table.cells)} cells)")
-        print(f"{'':<{width}}{table.source}")
+        say(f"{name:<{width}}{table.title} ({len(table.cells)} cells)")
+        say(f"{'':<{width}}{table.source}")

@@ -111,16 +111,14 @@ def bench(
     checkpoint
         best, newest or a step.
     """
-    from rich.console import Console
-
     from limner.inference.bench import bench as measured
     from limner.inference.bench import table
     from limner.run import checkpoint_folder
+    from limner.terminal import status
 
     checkpoint_folder(run, checkpoint)
     names = None if backends is None else [name.strip() for name in backends.split(",")]
-    console = Console(stderr=True)
-    with console.status("looking") as status:
+    with status("looking") as show:
         results = measured(
             run,
             backends=names,
@@ -128,14 +126,14 @@ def bench(
             batch=batch,
             rounds=rounds,
             checkpoint=checkpoint,
-            progress=status.update,
+            progress=show,
         )
     if json:
         print_json(results)
         return
     say(results["machine"])
     height, width = results["size"]
-    print(f"{height}x{width}, throughput at batches of {batch}, medians of {rounds} turns\n")
-    print(table(results))
+    say(f"{height}x{width}, throughput at batches of {batch}, medians of {rounds} turns", "")
+    say(*table(results).split("\n"))
     for note in results["notes"]:
-        print(f"\n{note}")
+        say("", note)

@@ -155,14 +155,15 @@ def device_kind(name: str) -> str:
     return kind
 
 
-def say(line: str, *, aside: bool = False) -> None:
-    """Print one line; names from elsewhere cannot move the terminal or break the line.
+def say(*lines: str, aside: bool = False) -> None:
+    """Print lines; names from elsewhere cannot move the terminal or break a line.
 
     Args:
-        line: part of a result, on standard output.
+        lines: parts of a result, on standard output.
         aside: no part of the result; then on standard error.
     """
-    print(printable(line), file=sys.stderr if aside else sys.stdout)
+    for line in lines:
+        print(printable(line), file=sys.stderr if aside else sys.stdout)
 
 
 def print_json(result: Any) -> None:

@@ -55,19 +55,16 @@ def plan(
     price
         Of an hour, in any currency.
     """
-    from rich.console import Console
-
     from limner.cli.train_command import settings_of
     from limner.config import replace
-    from limner.errors import printable
     from limner.plan import plan_training
+    from limner.terminal import status
     from limner.training.datasets import open_training_data
 
     chosen = settings_of(preset=preset, config=config, overrides=overrides)
     chosen = replace(chosen, {"data.root": str(data)})
     limit = read_bytes(memory, option="--memory")
-    console = Console(stderr=True)
-    with console.status("reading the data") as status:
+    with status("reading the data") as show:
         planned = plan_training(
             chosen,
             open_training_data(chosen),
@@ -75,7 +72,7 @@ def plan(
             memory=limit,
             price=price,
             weights=weights,
-            progress=lambda text: status.update(printable(text)),
+            progress=show,
         )
     if json:
         print_json(planned.to_json())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,7 +19,6 @@ from limner.cli.options import (
     print_json,
     say,
 )
-from limner.errors import printable
 
 
 def translate(
@@ -102,7 +100,6 @@ def translate(
     truncate
         Cut values off to 8 bits where they are rounded otherwise: what the original projects do.
     """
-    from limner.cli.progress import progress
     from limner.config import replace
     from limner.inference import (
         Translator,
@@ -116,6 +113,7 @@ def translate(
         sides_of,
         translate_file,
     )
+    from limner.terminal import progress
 
     device = pick_device(device)
     translator = Translator.load(
@@ -145,7 +143,7 @@ def translate(
     halves, note = sides_of(config, sources, side=side, size=size)
     for sentence in (translator.note, note):
         if sentence is not None:
-            print(printable(sentence), file=sys.stderr)
+            say(sentence, aside=True)
     picture = None if style is None else read_style(config, style)
     codes = None if samples is None else draw_codes(samples, latent_of(config), seed=seed)
     with progress("translating", len(tasks)) as advance:

@@ -88,12 +88,12 @@ def evaluate(
         raise ConfigError("--out is for the comparison of several runs: leave it out for one")
     if out is not None and out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file: give a folder as --out")
-    from limner.cli.progress import stages
     from limner.evaluation.compare import Comparison, compare_runs
     from limner.evaluation.evaluate import evaluate as evaluate_run
     from limner.evaluation.provenance import Evaluation
     from limner.reporting.comparison_page import write_comparison
     from limner.reporting.run_page import write_report
+    from limner.terminal import stages
 
     measured = partial(
         compare_runs if len(runs) > 1 else evaluate_run,
@@ -158,8 +158,8 @@ def compare(
     seed
         Decides the subsets of KID and the bootstrap intervals.
     """
-    from limner.cli.progress import stages
     from limner.evaluation.measure import compare_folders
+    from limner.terminal import stages
 
     device = pick_device(device)
     segmentation = load(seg, names(metrics), device=device)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from limner.cli.options import read_size
+from limner.cli.options import read_size, say
 from limner.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -111,4 +111,4 @@ def print_segmentation(details: dict[str, dict[str, Any]]) -> None:
     if "seg" in details:
         from limner.evaluation.segmentation.notes import text
 
-        print(f"\n{text(details['seg'])}")
+        say("", *text(details["seg"]).split("\n"))

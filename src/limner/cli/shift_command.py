@@ -42,20 +42,18 @@ def shift(
     out
         Folder for index.html, with pictures.
     """
-    from rich.console import Console
-
-    from limner.errors import printable
     from limner.inference import default_cache_folder
+    from limner.terminal import status
     from limner.transfer.shift import shift as measured
 
-    with Console(stderr=True).status("loading the run") as status:
+    with status("loading the run") as show:
         shifted = measured(
             run,
             data,
             split=split,
             device=pick_device(device),
             cache_folder=default_cache_folder(),
-            progress=lambda text: status.update(printable(text)),
+            progress=show,
         )
     page = None if out is None else _page(out, shifted, run=run, data=data, split=split)
     if json:

@@ -203,15 +203,15 @@ def presets(
             print_json([{"key": k.key, "default": k.default, "meaning": k.meaning} for k in known])
             return
         for item in known:
-            print(f"{item.key}\n    {item.meaning}")
+            say(item.key, f"    {item.meaning}")
     elif name is not None:
         config = preset(name)
         if json:
             print_json(config.model_dump(mode="json"))
         else:
-            print(f"{about(name)}\n\n{to_yaml(config)}", end="")
+            say(*about(name).split("\n"), "", *to_yaml(config).rstrip("\n").split("\n"))
     elif json:
         print_json({known: about(known).splitlines()[0] for known in PRESETS})
     else:
         for known in PRESETS:
-            print(f"{known:<18}{about(known).splitlines()[0]}")
+            say(f"{known:<18}{about(known).splitlines()[0]}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +27,7 @@ from limner.data.labelmaps import (
 from limner.data.layouts import find_pairs, splits
 from limner.data.pairs import Pair
 from limner.errors import DataError
+from limner.terminal import progress
 
 _T = TypeVar("_T")
 
@@ -336,7 +336,6 @@ def _counted(
 Values = dict[int, int]
 """How many pixels of a label map have each value (or colour, see `read_codes`)."""
 
-_MANY = 200  # maps to read, from which on a bar is shown
 _KEPT = 4096  # values of a map that are worth remembering
 
 
@@ -361,7 +360,10 @@ def scan_labels(
         return dict(zip(values.tolist(), numbers.tolist(), strict=True))
 
     fresh: list[Values] = []
-    with ThreadPoolExecutor(threads) as pool, _bar(len(unread)) as advance:
+    with (
+        ThreadPoolExecutor(threads) as pool,
+        progress("reading label maps", len(unread)) as advance,
+    ):
         for pair, values in zip(unread, pool.map(count, unread), strict=True):
             fresh.append(values)
             if len(values) <= _KEPT:
@@ -423,18 +425,3 @@ def _check_instances(pairs: Sequence[Pair], *, threads: int = 4) -> None:
 
 def _more(count: int) -> str:
     return f" ({count - 1} more like it)" if count > 1 else ""
-
-
-@contextlib.contextmanager
-def _bar(total: int):
-    """Show a bar on a terminal while many maps are read."""
-    if total < _MANY:
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("reading label maps", total=total)
-        yield lambda: bar.advance(task)

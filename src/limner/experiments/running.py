@@ -24,6 +24,7 @@ from limner.experiments.workers import (
     see_through,
 )
 from limner.files import lock, sweep
+from limner.terminal import Bars
 from limner.training.events import JsonLog
 
 LOCK = ".lock"
@@ -332,8 +333,8 @@ class Line:
     total: int
     first: int
     step: int
+    bar: int
     begun: float = field(default_factory=time.monotonic)
-    task: int = -1
 
     @property
     def pace(self) -> float:
@@ -347,29 +348,20 @@ class Progress:
 
     def __init__(self, *, cells: int, steps: int) -> None:
         """Show so many trainings of so many steps in all that are still to be taken."""
-        from rich import progress
-        from rich.console import Console
+        from rich.progress import MofNCompleteColumn
 
-        self.console = Console(stderr=True)
-        self.bar = progress.Progress(
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(bar_width=24),
-            progress.MofNCompleteColumn(),
-            progress.TextColumn("{task.fields[words]}"),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
+        self.bars = Bars(MofNCompleteColumn())
         self.cells, self.ended, self.steps, self.walked = cells, 0, steps, 0
         self.begun, self.last_line = time.monotonic(), time.monotonic()
         self.lines: dict[str, Line] = {}
-        self.bar.start()
+        self.bars.start()
 
     def start(self, name: str, *, step: int, total: int) -> None:
         """Begin a line for a training that stands at `step`; anew where its worker died."""
         if name in self.lines:
-            self.bar.remove_task(self.lines.pop(name).task)  # type: ignore[arg-type]
-        task = self.bar.add_task(name, total=total, completed=step, words="starting")
-        self.lines[name] = Line(total, step, step, task=task)  # type: ignore[arg-type]
+            self.bars.remove(self.lines.pop(name).bar)
+        bar = self.bars.add(name, total=total, done=step, words="starting")
+        self.lines[name] = Line(total, step, step, bar)
         where = f"goes on from step {step:,} of" if step else "begins:"
         self._line(f"{name} {where} {total:,} steps")
 
@@ -379,8 +371,7 @@ class Progress:
         # A training that was cut off goes on from its last checkpoint, behind what its log said.
         line.first = min(line.first, step)
         line.step = step
-        words = self._left(line)
-        self.bar.update(line.task, completed=step, words=words)  # type: ignore[arg-type]
+        self.bars.update(line.bar, done=step, words=self._left(line))
         if time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = time.monotonic()
             each = "; ".join(
@@ -397,7 +388,7 @@ class Progress:
             return
         line = self.lines.pop(name)
         self.walked += max(0, line.total - line.first)
-        self.bar.remove_task(line.task)  # type: ignore[arg-type]
+        self.bars.remove(line.bar)
         how = f"failed: {trouble}" if trouble else f"done in {duration(self._since(line.begun))}"
         self.say(f"{name} {how}; {self.ended} of {self.cells} done, {self.left()}")
 
@@ -422,13 +413,13 @@ class Progress:
         return time.monotonic() - moment
 
     def _line(self, text: str) -> None:
-        if not self.console.is_terminal:
+        if not self.bars.on_terminal:
             self.say(text)
 
     def say(self, text: str) -> None:
         """Print one line above the bars."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.bars.say(text)
 
     def close(self) -> None:
         """Leave what is shown as it stands."""
-        self.bar.stop()
+        self.bars.close()

@@ -14,7 +14,7 @@ from limner.data import images_in, natural, only_label_maps
 from limner.data.decode import header
 from limner.data.pixels import channel_problem
 from limner.errors import ConfigError, DataError
-from limner.files import NAME_BYTES, listed_tree, safe_name
+from limner.filenames import NAME_BYTES, listed_tree, safe_name
 
 Side = Literal["left", "right"]
 SIDES = ("auto", "left", "right", "whole")

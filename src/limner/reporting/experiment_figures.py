@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from limner.files import replacing
+from limner.files import write_from
 from limner.reporting.curves import PALETTE, Line, smooth, thin
 from limner.sheets import sample_sheet
 
@@ -62,11 +63,9 @@ def draw_curves(lines: Mapping[str, Mapping[str, Line]], paths: Sequence[Path]) 
             if number % columns == columns - 1 or number == len(lines) - 1:
                 right.set_ylabel("discriminator's loss", color=BLUE)
         for path in paths:
-            with replacing(path) as temporary:
-                metadata = {"Date": None} if path.suffix == ".svg" else None
-                figure.savefig(
-                    temporary, format=path.suffix.removeprefix("."), dpi=120, metadata=metadata
-                )
+            form = path.suffix.removeprefix(".")
+            metadata = {"Date": None} if form == "svg" else None
+            write_from(path, partial(figure.savefig, format=form, dpi=120, metadata=metadata))
 
 
 def _top(lines: Mapping[str, Mapping[str, Line]], kind: str) -> float:
@@ -112,8 +111,7 @@ def draw_sheet(folders: Mapping[str, Path | None], path: Path) -> bool:
         rows.append([grey if tile is None else tile for tile in tiles])
     captions = [Path(name).stem for name in chosen]
     sheet = sample_sheet(rows, titles=list(columns), names=captions)
-    with replacing(path) as temporary:
-        sheet.convert("RGB").save(temporary, format="JPEG", quality=88)
+    write_from(path, partial(sheet.save, format="JPEG", quality=88))
     return True
 
 

@@ -66,11 +66,7 @@ def save_checkpoint(state: State, run: Path) -> Path | None:
         try:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-            checksums = {}
-            for name, data in _files(state, weighting):
-                checksums[name] = hashlib.sha256(data).hexdigest()
-                write_bytes(temporary / name, data)
-            write_text(temporary / CHECKSUMS, json.dumps(checksums))
+            _write(state, weighting, temporary)
             temporary.rename(folder)
             fsync_folder(folder.parent)
         except OSError as error:
@@ -84,6 +80,25 @@ def save_checkpoint(state: State, run: Path) -> Path | None:
     _write_best(state, run)
     prune(run, keep={state.step, *([state.best["step"]] if state.best else [])})
     return folder
+
+
+def write_first(state: State, run: Path) -> None:
+    """Write the state as the first checkpoint of a run that is being made, in this process alone.
+
+    Raises:
+        DiskError: the disk is full, over quota, read-only or failing.
+    """
+    folder = run / "checkpoints" / f"{state.step:08d}"
+    folder.mkdir(parents=True)
+    _write(state, to_be_saved(state.discriminator_weights, state.fabric), folder)
+
+
+def _write(state: State, weighting: dict[str, Any], folder: Path) -> None:
+    checksums = {}
+    for name, data in _files(state, weighting):
+        checksums[name] = hashlib.sha256(data).hexdigest()
+        write_bytes(folder / name, data)
+    write_text(folder / CHECKSUMS, json.dumps(checksums))
 
 
 def _files(state: State, weighting: dict[str, Any]):

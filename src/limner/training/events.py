@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import platform
 import time
 from pathlib import Path
 from typing import Any, Protocol
 
-from limner.files import disk_errors, read_events, write_text
+from limner.files import AppendedFile, read_events, safe_name, write_text
+from limner.terminal import Bars
 
 
 class Listener(Protocol):
@@ -42,15 +45,12 @@ class JsonLog:
     """RUN/log.jsonl: one event a line, each with `event` and `time` (seconds since 1970)."""
 
     def __init__(self, run: Path) -> None:
-        self.file = (run / "log.jsonl").open("a", encoding="utf-8")
+        self.file = AppendedFile(run / "log.jsonl")
 
     def __call__(self, event: str, fields: dict[str, Any]) -> None:
         """Append one line."""
         plain = {key: _json_safe(value) for key, value in fields.items()}
-        line = json.dumps({"event": event, "time": round(time.time(), 3), **plain}) + "\n"
-        with disk_errors(Path(self.file.name)):
-            self.file.write(line)
-            self.file.flush()
+        self.file.add_line(json.dumps({"event": event, "time": round(time.time(), 3), **plain}))
 
     def close(self) -> None:
         """Close the file."""
@@ -69,38 +69,58 @@ def forget_after(run: Path, step: int) -> None:
 
 
 class TensorBoardLog:
-    """RUN/events.*: every scalar with a slash in its name, and the sample sheets."""
+    """RUN/events.*: every scalar with a slash in its name, and the sample sheets.
+
+    TensorBoard's own writer has a thread that ends in a traceback on a full disk; its records are
+    appended here as any other.
+    """
 
     def __init__(self, run: Path, *, first_step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+        from tensorboard.compat.proto import event_pb2
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
-        self.run = run
-        self.writer = SummaryWriter(str(run), purge_step=first_step + 1 if first_step else None)
+        messages: Any = event_pb2  # generated: no type checker sees into it
+        self.run, self.event = run, messages.Event
+        name = f"events.out.tfevents.{int(time.time()):010d}.{platform.node()}.{os.getpid()}"
+        self.file = AppendedFile(run / safe_name(name))
+        self.records = RecordWriter(self)
+        self._record(file_version="brain.Event:2")
+        if first_step:  # what was shown from here on is forgotten
+            again = messages.SessionLog(status=messages.SessionLog.START)
+            self._record(step=first_step + 1, file_version="brain.Event:2")
+            self._record(step=first_step + 1, session_log=again)
 
     def __call__(self, event: str, fields: dict[str, Any]) -> None:
         """Write what has a place in TensorBoard."""
+        from torch.utils.tensorboard import summary
+
         step = fields.get("step", 0)
         if event in ("train", "validation"):
             for key, value in fields.items():
                 if key not in ("step", "epoch") and isinstance(value, int | float):
                     tag = key if "/" in key else f"{event}/{key}"
-                    self.writer.add_scalar(tag, value, step)
+                    self._record(step=step, summary=summary.scalar(tag, value))
         elif event == "weights":
             for number, weight in enumerate(fields["weights"]):
-                self.writer.add_scalar(f"weights/{number}", weight, step)
+                self._record(step=step, summary=summary.scalar(f"weights/{number}", weight))
         elif event == "samples":
             import numpy as np
             from PIL import Image
 
             with Image.open(self.run / fields["file"]) as sheet:
                 pixels = np.array(sheet.convert("RGB"))
-            self.writer.add_image("samples", pixels, step, dataformats="HWC")
-        if event in ("validation", "checkpoint", "finished"):
-            self.writer.flush()
+            self._record(step=step, summary=summary.image("samples", pixels, dataformats="HWC"))
+
+    def _record(self, **fields: Any) -> None:
+        self.records.write(self.event(wall_time=time.time(), **fields).SerializeToString())
+
+    def write(self, record: bytes) -> None:
+        """Take one record, framed, of TensorBoard's `RecordWriter`."""
+        self.file.add(record)
 
     def close(self) -> None:
         """Close the event file."""
-        self.writer.close()
+        self.file.close()
 
 
 class Progress:
@@ -109,69 +129,52 @@ class Progress:
     seconds_between_lines = 30.0
 
     def __init__(self, *, total: int, done: int) -> None:
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
+        from rich.progress import MofNCompleteColumn, TimeElapsedColumn, TimeRemainingColumn
 
-        self.console = Console(stderr=True)
-        self.bar = Progress(
-            TextColumn("training"),
-            BarColumn(),
+        self.bars = Bars(
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.fields[words]}"),
-            console=self.console,
-            disable=not self.console.is_terminal,
         )
-        self.task = self.bar.add_task("", total=total, completed=done, words="")
+        self.bar = self.bars.add("training", total=total, done=done)
         self.total, self.last_line = total, 0.0
-        self.bar.start()
+        self.bars.start()
 
     def advance(self, step: int) -> None:
         """Move the bar to `step`."""
-        self.bar.update(self.task, completed=step)
+        self.bars.update(self.bar, done=step)
 
     def __call__(self, event: str, fields: dict[str, Any]) -> None:
         """Show the newest figures beside the bar, and what interrupts it above."""
         if event == "train":
             shown = {key: fields[key] for key in _SHOWN if key in fields}
             words = "  ".join(f"{key} {value:.3f}" for key, value in shown.items())
-            self.bar.update(self.task, words=words)
+            self.bars.update(self.bar, words=words)
             now = time.monotonic()
-            if not self.console.is_terminal and now - self.last_line > self.seconds_between_lines:
+            if not self.bars.on_terminal and now - self.last_line > self.seconds_between_lines:
                 self.last_line = now
                 pace = f"{fields['seconds_per_step']:.3f} s a step"
-                self._say(f"step {fields['step']} of {self.total}, {pace}  {words}")
+                self.bars.say(f"step {fields['step']} of {self.total}, {pace}  {words}")
         elif event == "validation":
             left_out = ("step", "epoch", "images")  # and the losses' terms, which are many
             metrics = {k: v for k, v in fields.items() if k not in left_out and "/" not in k}
             figures = "  ".join(f"{key} {value:.4f}" for key, value in metrics.items())
-            self._say(f"step {fields['step']}: validation  {figures}")
+            self.bars.say(f"step {fields['step']}: validation  {figures}")
         elif event == "transfer":
-            self._say(f"{fields['loaded']} tensors begin as those of {fields['run']}")
+            self.bars.say(f"{fields['loaded']} tensors begin as those of {fields['run']}")
             for what, names in (
                 ("with source channels carried over", list(fields["remapped"])),
                 ("begin anew", fields["initialised"]),
             ):
                 if names:
                     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-                    self._say(f"{len(names)} {what}: {', '.join(names[:5])}{more}")
+                    self.bars.say(f"{len(names)} {what}: {', '.join(names[:5])}{more}")
         elif event == "note":
-            self._say(str(fields["text"]))
-
-    def _say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.bars.say(str(fields["text"]))
 
     def close(self) -> None:
         """Leave the bar as it stands."""
-        self.bar.stop()
+        self.bars.close()
 
 
 _SHOWN = ("g/gan", "g/l1", "d/real", "d/fake")

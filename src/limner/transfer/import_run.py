@@ -12,11 +12,11 @@ from torch import Tensor
 
 from limner.config import Config, replace, resolved, to_yaml
 from limner.errors import CheckpointError, ConfigError
-from limner.files import append_line, read_yaml, write_text
+from limner.files import append_line, read_yaml, replacing_folder, write_text
 from limner.networks import count_parameters
 from limner.networks.pretrained import sha256
 from limner.presets import PRESETS, preset
-from limner.training.checkpoint import save_checkpoint
+from limner.training.checkpoint import write_first
 from limner.training.state import build_state
 from limner.transfer.importing import (
     find,
@@ -92,8 +92,6 @@ def import_as_run(
         state.encoder.plain.load_state_dict(style.weights)
     if discriminator_weights is not None:
         state.discriminators[0].plain.load_state_dict(discriminator_weights)
-    write_text(out / "config.yaml", to_yaml(config))
-    save_checkpoint(state, out)
     files = {"generator": file, "discriminator": discriminator, "encoder": encoder}
     event = {
         "event": "import",
@@ -107,7 +105,10 @@ def import_as_run(
             if path is not None
         },
     }
-    append_line(out / "log.jsonl", json.dumps(event))
+    with replacing_folder(out) as run:
+        write_text(run / "config.yaml", to_yaml(config))
+        write_first(state, run)
+        append_line(run / "log.jsonl", json.dumps(event))
     return {
         "run": str(out),
         "project": project,
