@@ -217,6 +217,15 @@ def test_a_link_to_nothing_is_named_not_left_out(tmp_path):
         find_pairs(tmp_path, "train", direction=None)
 
 
+def test_what_a_manifest_does_not_name_is_left_out_without_a_word(tmp_path):
+    touch(tmp_path, "a/0.png", "a/1.png", "b/0.png", "b/1.png")
+    (tmp_path / "pairs.csv").write_text("source,target,split\na/0.png,b/0.png,train\n")
+    pairs = find_pairs(tmp_path / "pairs.csv", "train", direction=None)
+    assert left_out(pairs) is None
+    touch(tmp_path, "a/2.heic")
+    assert "2.heic" in (left_out(pairs) or "")
+
+
 def test_what_is_left_out_is_counted_and_named(tmp_path):
     touch(tmp_path, "train/0.jpg", "train/1.jfif", "train/2.heic", "train/3.gif", "train/notes.txt")
     pairs = find_pairs(tmp_path, "train", direction=None)

@@ -18,7 +18,8 @@ Half = Literal["left", "right"]
 Lone: TypeAlias = "list[Path] | None"
 _SHOWN = 5  # how many names an error lists
 # What may have been meant as an image, by the ends of names.
-_PICTURES = EXTENSIONS | {
+# Pictures and numbers in forms that are not read.
+_NOT_READ = {
     ".avif", ".dcm", ".exr", ".gif", ".hdr", ".heic", ".heif", ".j2k", ".jp2", ".jxl", ".mat",
     ".nii", ".npy", ".npz", ".pbm", ".pgm", ".pnm", ".ppm", ".psd", ".svg", ".tga",
 }  # fmt: skip
@@ -94,13 +95,15 @@ def files_of(pair: Pair) -> list[Path]:
 
 
 def left_out(pairs: Sequence[Pair]) -> str | None:
-    """Return a sentence on files that lie among those of `pairs` and are no part of them."""
-    used = {path for pair in pairs for path in files_of(pair)}
+    """Return a sentence on pictures among the files of `pairs` whose form is not read.
+
+    What could be read and stands in no pair is left out on purpose, by a manifest.
+    """
     others = sorted(
         path
-        for folder in {path.parent for path in used}
+        for folder in {path.parent for pair in pairs for path in files_of(pair)}
         for path in listed(folder)
-        if path not in used and path.suffix.lower() in _PICTURES and not path.is_dir()
+        if path.suffix.lower() in _NOT_READ and not path.is_dir()
     )
     if not others:
         return None

@@ -119,7 +119,7 @@ def _files(state: State, weighting: dict[str, Any]):
         },
     }
     torch.save(content, buffer)
-    yield "state.pt", buffer.getvalue()
+    yield "state.pt", buffer.getbuffer()  # no second copy of what may be gigabytes
 
 
 def contiguous(network: nn.Module) -> dict[str, Tensor]:
