@@ -22,7 +22,7 @@ from limner.evaluation.compare import compare_results, compare_runs, labels
 from limner.evaluation.evaluate import evaluate
 from limner.evaluation.metrics import Scores
 from limner.evaluation.provenance import Evaluation
-from limner.reporting.comparison_page import told, write_comparison
+from limner.reporting.comparison_page import in_words, write_comparison
 
 NAMES = [str(k) for k in range(30)]
 
@@ -195,7 +195,7 @@ def test_the_page_shows_every_score_and_test(page: Page, comparison: dict[str, A
         assert [cell[:6] for cell in row[1:3]] == [f"{value:.4f}"[:6] for value in values]
     assert page.rows[0][:3] == ["metric", "one", "two"]
     for test in comparison["tests"]:
-        words = told(test)
+        words = in_words(test)
         assert [words["metric"], words["pair"], words["mean"]] in [row[:3] for row in page.rows]
     for words in ("permutation test", "Holm", "bootstrap", "20,000", "limner evaluate one two"):
         assert words in page.text
@@ -285,12 +285,12 @@ def test_tests_are_told_with_the_digits_that_mean_something() -> None:
         "metric": "l1", "a": "one", "b": "two", "mean_difference": -0.12258, "better": "one",
         "interval": [-0.132817, -0.112404], "a_better": 104, "b_better": 2, "p_holm": 0.00015,
     }  # fmt: skip
-    words = told(test)
+    words = in_words(test)
     assert words["mean"] == "-0.1226"
     assert words["interval"] == "-0.1328 to -0.1124"
     assert words["wins"] == "104 : 2"
     assert words["p"] == "< 0.001"
     assert words["verdict"] == "one is better"
-    assert told(test | {"p_holm": 0.0314})["p"] == "0.031"
-    assert told(test | {"better": None})["verdict"] == "no difference shown"
-    assert told(test | {"interval": [0.0, 0.0], "mean_difference": 0.0})["mean"] == "+0.000"
+    assert in_words(test | {"p_holm": 0.0314})["p"] == "0.031"
+    assert in_words(test | {"better": None})["verdict"] == "no difference shown"
+    assert in_words(test | {"interval": [0.0, 0.0], "mean_difference": 0.0})["mean"] == "+0.000"

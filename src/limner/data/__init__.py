@@ -1,9 +1,9 @@
 """Paired images: found by layout, checked, decoded, resized, cached, drawn from and batched."""
 
-from limner.data.data_settings import DataSettings, LabelSettings
+from limner.data.data_settings import DataSettings
 from limner.data.dataset import PairedDataset, Residence, Sample, read_pair, residence
-from limner.data.dataset_cache import DatasetCache, content_digests
-from limner.data.decode import EXTENSIONS, Header, decode, header, probe
+from limner.data.dataset_cache import content_digests
+from limner.data.decode import decode, header, probe
 from limner.data.description import (
     Description,
     channel_names,
@@ -27,21 +27,17 @@ from limner.data.labelmaps import (
 )
 from limner.data.labels import (
     LabelFacts,
-    check_labels,
     derive_labels,
     known_table,
-    scan_labels,
 )
 from limner.data.layouts import (
-    LAYOUTS,
     find_pairs,
     instance_beside,
     only_label_maps,
     splits,
 )
-from limner.data.loader import EpochBatches, batches_per_epoch, collate, make_loader
+from limner.data.loader import EpochBatches, batches_per_epoch, make_loader
 from limner.data.opening import (
-    RangeFacts,
     decide_interpolation,
     derive_ranges,
     open_dataset,
@@ -50,7 +46,6 @@ from limner.data.opening import (
 )
 from limner.data.pairs import Pair, files_of, images_in, left_out, natural
 from limner.data.pixels import (
-    INTERPOLATIONS,
     MODES,
     Draw,
     apply,
@@ -64,22 +59,15 @@ from limner.data.pixels import (
 from limner.data.ranges import Span, stored_type, to_file_values
 
 __all__ = [
-    "EXTENSIONS",
-    "INTERPOLATIONS",
-    "LAYOUTS",
     "MODES",
     "DataSettings",
-    "DatasetCache",
     "Description",
     "Draw",
     "EpochBatches",
-    "Header",
     "LabelFacts",
     "LabelMaps",
-    "LabelSettings",
     "Pair",
     "PairedDataset",
-    "RangeFacts",
     "Residence",
     "Sample",
     "Span",
@@ -90,10 +78,8 @@ __all__ = [
     "central",
     "channel_names",
     "check_ids",
-    "check_labels",
     "class_colours",
     "class_ids",
-    "collate",
     "coloured",
     "content_digests",
     "decide_interpolation",
@@ -127,7 +113,6 @@ __all__ = [
     "resize",
     "resized_ids",
     "scan",
-    "scan_labels",
     "splits",
     "stored_type",
     "to_file_values",

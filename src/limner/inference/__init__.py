@@ -1,10 +1,9 @@
 """A trained generator at work: checkpoint + image -> image."""
 
-from limner.inference.backends import BACKENDS, Backend
+from limner.inference.backends import BACKENDS
 from limner.inference.style import check_style, draw_codes, latent_of, read_style
 from limner.inference.translate_files import (
     default_cache_folder,
-    maps_of,
     open_pairs,
     picture_suffix,
     read_source,
@@ -12,14 +11,12 @@ from limner.inference.translate_files import (
     shown_source,
     translate_file,
     write_picture,
-    write_values,
 )
 from limner.inference.translation_plan import check_sources, plan_translation, sides_of
 from limner.inference.translator import Translator, as_for_pictures, pad_to_multiple, to_bytes
 
 __all__ = [
     "BACKENDS",
-    "Backend",
     "Translator",
     "as_for_pictures",
     "check_sources",
@@ -27,7 +24,6 @@ __all__ = [
     "default_cache_folder",
     "draw_codes",
     "latent_of",
-    "maps_of",
     "open_pairs",
     "pad_to_multiple",
     "picture_suffix",
@@ -40,5 +36,4 @@ __all__ = [
     "to_bytes",
     "translate_file",
     "write_picture",
-    "write_values",
 ]

@@ -64,7 +64,6 @@ __all__ = [
     "LocalEnhancer",
     "MultiscaleDiscriminator",
     "MultiscaleSettings",
-    "NetworkSettings",
     "PatchDiscriminator",
     "PatchSettings",
     "Pix2PixHDLocalSettings",

@@ -26,8 +26,6 @@ from limner.objective.perceptual import INPUTS, Perceptual, make_perceptual
 __all__ = [
     "AUGMENTATIONS",
     "INPUTS",
-    "Discriminator",
-    "Drawn",
     "Objective",
     "Perceptual",
     "draw",
