@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-import limner.data.dataset
+import limner.data.pair_reading
 from limner.data import content_digests, dataset_cache, find_pairs, make_loader, scan
 from limner.data.dataset_cache import DatasetCache, file_bytes
 from limner.errors import DataError
@@ -24,13 +24,13 @@ from limner.errors import DataError
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the files decoded, in order."""
     names: list[str] = []
-    real = limner.data.dataset.decode
+    real = limner.data.pair_reading.decode
 
     def counting(path: Path) -> torch.Tensor:
         names.append(path.name)
         return real(path)
 
-    monkeypatch.setattr(limner.data.dataset, "decode", counting)
+    monkeypatch.setattr(limner.data.pair_reading, "decode", counting)
     return names
 
 

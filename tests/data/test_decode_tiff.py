@@ -147,7 +147,7 @@ def test_tifffile_writes_nothing_to_stderr(tmp_path, monkeypatch, capsys):
         ("uint32", torch.int64),
         ("float16", torch.float32),
         ("float32", torch.float32),
-        ("float64", torch.float32),
+        ("float64", torch.float64),
     ],
 )
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -25,7 +25,7 @@ from limner.data import (
     to_float,
 )
 from limner.data.decode import Header
-from limner.data.ranges import SAMPLES, percentile_range, resized
+from limner.data.ranges import SAMPLES, narrow_range, percentile_ranges, resized
 from limner.errors import ConfigError, DataError
 
 HERE = Path("x.tif")
@@ -103,13 +103,43 @@ def test_a_nodata_value_counts_in_no_channel_and_no_mean() -> None:
 
 def test_percentiles_are_of_all_images_and_of_what_counts() -> None:
     images = [image(*range(100)), image(*range(100, 201), dtype=torch.int16), image(-9999.0)]
-    assert percentile_range(images, 3, (0, 100), nodata=-9999.0) == (0, 200)
-    assert percentile_range(images, 3, (25, 75), nodata=-9999.0) == (50, 150)
+    assert percentile_ranges(images, 3, (0, 100), nodata=-9999.0) == [(0, 200)]
+    assert percentile_ranges(images, 3, (25, 75), nodata=-9999.0) == [(50, 150)]
     many = [torch.zeros(1, 1, 1), *(image(float(k)) for k in range(1, 11))]
-    assert percentile_range(iter(many), SAMPLES * 2, (10, 90), nodata=None) == (1, 9)
+    assert percentile_ranges(iter(many), SAMPLES * 2, (10, 90), nodata=None) == [(1, 9)]
     for empty in ([image(float("nan"))], [image(3, 3)], []):
         with pytest.raises(DataError):
-            percentile_range(empty, 1, (0, 100), nodata=None)
+            percentile_ranges(empty, 1, (0, 100), nodata=None)
+
+
+def test_channels_may_have_ranges_of_their_own(tmp_path: Path) -> None:
+    images = [torch.stack([torch.arange(101.0), -10 * torch.arange(101.0)])[:, None]] * 2
+    found = percentile_ranges(images, 2, (10, 90), nodata=None, per_channel=True)
+    assert found == [(10, 90), (-900, -100)]
+    assert percentile_ranges(images, 2, (0, 100), nodata=None) == [(-1000, 100)]
+    with pytest.raises(DataError, match="per_channel"):
+        percentile_ranges([*images, images[0][:1]], 3, (0, 100), nodata=None, per_channel=True)
+    stated = settings(range={"source": [(0, 100), (-1000, 0)]}, channels=(2, 1)).spans[0]
+    assert stated is not None
+    scaled, _ = stated.to_network(images[0], path=HERE)
+    assert scaled[:, 0, 0].tolist() == [-1, 1]
+    assert torch.allclose(stated.to_values(scaled), images[0].double(), atol=1e-4)
+    with pytest.raises(DataError, match="2 ranges"):
+        stated.to_network(images[0][:1].repeat(3, 1, 1), path=HERE)
+    with pytest.raises(ValueError, match=r"data\.range\.source states 2 ranges"):
+        settings(range={"source": [(0, 100), (-1000, 0)]}, channels=(3, 1))
+    values = np.stack([np.arange(144.0).reshape(12, 12), 7 - np.arange(144.0).reshape(12, 12)])
+    root = data_set(tmp_path, values.astype(np.float64), values[0].astype(np.float32))
+    asked = settings(
+        range={
+            "source": {"percentiles": (0, 100), "per_channel": True},
+            "target": {"percentiles": (0, 100)},
+        },
+        channels=(2, 1),
+    )
+    facts = derive_ranges(find_pairs(root, "train", direction=None), asked)
+    assert facts.settings["data.range.source"] == [(0, 143), (-136, 7)]
+    assert facts.settings["data.range.target"] == (0, 143)
 
 
 @pytest.mark.parametrize(
@@ -250,6 +280,31 @@ def test_a_narrow_range_is_told_with_the_command_that_cures_it(tmp_path: Path) -
     (note,) = facts.notes
     assert "--set data.range.source=[1,144]" in note
     assert facts.settings == {"data.type.source": "uint16", "data.type.target": "uint16"}
+    cured = derive_ranges(
+        find_pairs(root, "train", direction=None), settings(range={"source": (1, 144)})
+    )
+    assert not cured.notes
+    for wide, words in (((0, 10_000), "0 to 10000"), ((-900, 1), "-900 to 1")):
+        stated = settings(range={"source": wide})
+        (note,) = derive_ranges(find_pairs(root, "train", direction=None), stated).notes
+        assert words in note
+
+
+def test_a_dead_pixel_fills_no_range_and_a_sparse_image_of_8_bits_does() -> None:
+    values = torch.arange(4096, dtype=torch.int32).repeat(8)
+    values[0] = 65535
+    note = narrow_range([values.to(torch.uint16).reshape(1, 256, 128)], "source")
+    assert note is not None
+    assert "0 to 65535" in note
+    lines = torch.zeros(1, 256, 128, dtype=torch.uint8)
+    lines[0, 0, 0] = 255
+    assert narrow_range([lines], "source") is None
+    decibels = image(-30, -5, float("nan"), -9999)
+    assert narrow_range([decibels], "target", Span(-30, 0, nodata=-9999.0)) is None
+    assert narrow_range([decibels], "target", Span(-200, 0, nodata=-9999.0)) is not None
+    ratios = image(1, 30, dtype=torch.float64)
+    assert narrow_range([ratios], "target", Span(1, 1000, scale="log")) is None  # half the decades
+    assert narrow_range([ratios], "target", Span(1, 1000)) is not None
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Paired images: found by layout, checked, decoded, resized, cached, drawn from and batched."""
 
 from limner.data.data_settings import DataSettings
-from limner.data.dataset import PairedDataset, Residence, Sample, read_pair, residence
+from limner.data.dataset import PairedDataset, Residence, Sample, residence
 from limner.data.dataset_cache import content_digests
 from limner.data.decode import decode, header, probe
 from limner.data.description import (
@@ -44,6 +44,7 @@ from limner.data.opening import (
     scan,
     validate,
 )
+from limner.data.pair_reading import read_pair
 from limner.data.pairs import Pair, files_of, images_in, left_out, natural
 from limner.data.pixels import (
     MODES,

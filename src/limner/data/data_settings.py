@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from limner.data.pair_reading import Resizing
 from limner.data.ranges import Scale, Span
 from limner.errors import ConfigError
 from limner.settings import Channels, PositiveInt, Section, Size, both
@@ -73,6 +74,8 @@ class Percentiles(Section):
 
     percentiles: tuple[Share, Share]
     """The shares in percent of all values that lie below its two ends."""
+    per_channel: bool | None = None
+    """A range for each channel; None means where a manifest has several source columns."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Percentiles:
@@ -81,14 +84,15 @@ class Percentiles(Section):
         return self
 
 
-Range = Literal["type"] | tuple[Number, Number] | Percentiles
+Window = tuple[Number, Number]
+Range = Literal["type"] | Window | Annotated[tuple[Window, ...], Field(min_length=1)] | Percentiles
 
 
 class RangeSettings(Section):
     """Which values of the files are -1 and 1 to the networks."""
 
     source: Range = "type"
-    """type: the whole range of 8 or 16 bit files; [low, high]; or {percentiles: [0.1, 99.9]}."""
+    """type (8 or 16 bits, whole), [low, high], one each channel, or {percentiles: [0.1, 99.9]}."""
     target: Range = "type"
     """The same for the target; a translation is written in it."""
 
@@ -143,6 +147,10 @@ class DataSettings(Section):
     """Convert images of other channel counts (grey to colour, alpha off) instead of refusing."""
     interpolation: Interpolations = ("auto", "auto")
     """For source and target; auto is nearest for label colours and bicubic for photos."""
+    resize: Resizing = "multiple"
+    """Where sizes of a pair differ: multiple enlarges to a whole multiple; source, target; off."""
+    factor: PositiveInt = 1
+    """How many times larger targets are than sources; the training set tells."""
     range: RangeSettings = RangeSettings()
     """Which values of the files are -1 and 1 to the networks."""
     scale: ScaleSettings = ScaleSettings()
@@ -169,7 +177,14 @@ class DataSettings(Section):
             )
         if self.labels is not None and self.range.source != "type":
             raise ValueError("data.range.source is of pictures, and data.labels reads label maps")
-        self.spans  # noqa: B018 - refuses what is no range
+        for role, span, channels in zip(
+            ("source", "target"), self.spans, self.channels, strict=True
+        ):
+            if span is not None and len(span.ends) not in (1, channels):
+                raise ValueError(
+                    f"data.range.{role} states {len(span.ends)} ranges, and data.channels says "
+                    f"{channels}: give one, or one for each channel"
+                )
         return self
 
     @property
@@ -183,4 +198,9 @@ class DataSettings(Section):
     def _span(self, ends: Range, scale: Scale) -> Span | None:
         if not isinstance(ends, tuple):
             return None
-        return Span(ends[0], ends[1], scale, self.nodata)
+        windows = [end for end in ends if isinstance(end, tuple)]
+        if windows:
+            low, high = zip(*windows, strict=True)
+            return Span(low, high, scale, self.nodata)
+        low, high = (end for end in ends if not isinstance(end, tuple))
+        return Span(low, high, scale, self.nodata)

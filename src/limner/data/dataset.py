@@ -13,9 +13,17 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from limner.data.dataset_cache import DatasetCache, file_bytes, file_name
-from limner.data.decode import Header, decode, decode_ids
+from limner.data.decode import Header
 from limner.data.labelmaps import LabelMaps, packed, read_label_pair, unpacked
-from limner.data.pairs import Half, Pair, odd_width
+from limner.data.pair_reading import (
+    Resizing,
+    Size,
+    common_size,
+    read_mask,
+    read_pair,
+    read_target,
+)
+from limner.data.pairs import Half, Pair
 from limner.data.pixels import (
     apply,
     as_channels,
@@ -70,7 +78,8 @@ class PairedDataset(Dataset):
     mode: a key of `transforms.MODES`. size, load_size: (height, width) in pixels. channels,
     interpolation: for source and target. cache: made by `planned_cache`, or None. labels: how
     label maps are read; None where sources are pictures. spans: the stated ranges of source and
-    target. With a `residence`, which is set after
+    target. resizing: what is done where the sizes of a pair differ (see
+    `pair_reading.common_size`). With a `residence`, which is set after
     the data set is made, tensors are on its device.
 
     Raises `ConfigError` for settings that clash, and `DataError`, naming the file, for an image
@@ -93,6 +102,7 @@ class PairedDataset(Dataset):
         augment: bool,
         labels: LabelMaps | None = None,
         spans: Spans = (None, None),
+        resizing: Resizing = "multiple",
     ):
         if seed < 0:
             raise ConfigError(f"seed is {seed}: it must be zero or more")
@@ -115,6 +125,7 @@ class PairedDataset(Dataset):
             if labels.instances:
                 self._fields.append(_INSTANCE_PLANES)
         self.spans = spans
+        self.resizing = resizing
         self._measured = any(span is not None for span in spans)
         self.masked = any(pair.mask is not None for pair in self.pairs) or any(
             span is not None and span.nodata is not None for span in spans
@@ -189,7 +200,8 @@ class PairedDataset(Dataset):
         names, sizes = [], []
         for pair, (source, target) in zip(self.pairs, fields, strict=True):
             names.append(file_name(self._files(pair), self._settings(pair.source_half)))
-            height, width = self._resized or (source.height, source.width)
+            own = (source.height, source.width), (target.height, target.width)
+            height, width = self._resized or common_size(*own, self.resizing) or own[0]
             bits = target.bits if self.labels else max(source.bits, target.bits)
             bits = 32 if self._measured else bits
             sizes.append(file_bytes((sum(self._fields), height, width), bits=bits))
@@ -198,7 +210,7 @@ class PairedDataset(Dataset):
         )
 
     def _files(self, pair: Pair) -> list[Path]:
-        files = [pair.source] if pair.source_half else [pair.source, pair.target]
+        files = [pair.source] if pair.source_half else [*pair.sources, pair.target]
         if self.labels is not None and self.labels.instances and pair.instance is not None:
             files.append(pair.instance)
         if pair.mask is not None:
@@ -212,6 +224,8 @@ class PairedDataset(Dataset):
             plain = (*plain, self.spans)
         if self.masked:
             plain = (*plain, "mask")
+        if self.resizing != "multiple":
+            plain = (*plain, self.resizing)
         return plain if self.labels is None else (*plain, self.labels)
 
     def _decoded(self, pair: Pair) -> Tensor:
@@ -222,103 +236,85 @@ class PairedDataset(Dataset):
         target = as_channels(
             read_target(pair), self.channels[1], convert=self.convert, path=pair.target
         )
-        _alike(pair, ids, target)
+        size, sizes = self._common(pair, ids, target)
         planes = [packed(ids, labels.planes)]
         if instance is not None:
             planes.append(packed(instance, _INSTANCE_PLANES))
-        if self._resized is not None:
-            planes = [resize(part, self._resized, interpolation="nearest") for part in planes]
-        target, valid = self._side(1, target, pair.target)
+        planes = [resize(part, size, interpolation="nearest") for part in planes]
+        target, valid = self._side(1, target, pair.target, size)
         source, *rest = (part.to(target.dtype) for part in planes)
-        return torch.cat([source, target, *rest, *self._mask(pair, [valid], target)])
+        return torch.cat([source, target, *rest, *self._mask(pair, [valid], target, sizes)])
+
+    def _common(self, pair: Pair, source: Tensor, target: Tensor) -> tuple[Size, set[Size]]:
+        """Return the size that both images of a pair come to, and their own sizes."""
+        sizes: list[Size] = [(image.shape[-2], image.shape[-1]) for image in (source, target)]
+        size = common_size(sizes[0], sizes[1], self.resizing)
+        if size is None:
+            raise DataError(different_sizes(pair, sizes[0], sizes[1]))
+        return self._resized or size, {*sizes, size}
 
     def _pictures(self, pair: Pair) -> Tensor:
-        images = [
-            as_channels(image, channels, convert=self.convert, path=path)
-            for image, path, channels in zip(
-                read_pair(pair), (pair.source, pair.target), self.channels, strict=True
+        paths = pair.source, pair.target
+        # The channels of several files are no colours, which nothing could convert.
+        convert = self.convert and not pair.more, self.convert
+        source, target = (
+            as_channels(image, channels, convert=may, path=path)
+            for image, path, channels, may in zip(
+                read_pair(pair, stated=self.spans[0] is not None),
+                paths,
+                self.channels,
+                convert,
+                strict=True,
             )
-        ]
-        sides = [
-            self._side(side, image, path)
-            for side, (image, path) in enumerate(
-                zip(images, (pair.source, pair.target), strict=True)
-            )
-        ]
-        (source, _), (target, _) = sides
-        _alike(pair, source, target)
+        )
+        size, sizes = self._common(pair, source, target)
+        source, valid = self._side(0, source, pair.source, size)
+        target, counts = self._side(1, target, pair.target, size)
         if source.dtype != target.dtype:
             source, target = to_uint16(source), to_uint16(target)
-        return torch.cat([source, target, *self._mask(pair, [valid for _, valid in sides], target)])
+        return torch.cat([source, target, *self._mask(pair, [valid, counts], target, sizes)])
 
-    def _side(self, side: int, image: Tensor, path: Path) -> tuple[Tensor, Tensor | None]:
+    def _side(
+        self, side: int, image: Tensor, path: Path, size: Size
+    ) -> tuple[Tensor, Tensor | None]:
         """Return an image in its range and size, and which of its pixels count."""
         span, interpolation = self.spans[side], self.interpolation[side]
         if not self._measured:
-            if self._resized is not None:
-                image = resize(image, self._resized, interpolation=interpolation)
-            return image, None
+            return resize(image, size, interpolation=interpolation), None
         scaled, valid = (
             (to_float(image), None) if span is None else span.to_network(image, path=path)
         )
-        if self._resized is not None:
-            scaled, valid = resized(scaled, valid, self._resized, interpolation=interpolation)
-        return scaled, valid
+        return resized(scaled, valid, size, interpolation=interpolation)
 
-    def _mask(self, pair: Pair, valid: Sequence[Tensor | None], like: Tensor) -> list[Tensor]:
+    def _mask(
+        self, pair: Pair, valid: Sequence[Tensor | None], like: Tensor, sizes: set[Size]
+    ) -> list[Tensor]:
         """Return the plane that tells which pixels count, where there is one."""
         if not self.masked:
             return []
-        plane = torch.ones((1, *like.shape[-2:]), dtype=torch.bool)
+        size: Size = (like.shape[-2], like.shape[-1])
+        plane = torch.ones((1, *size), dtype=torch.bool)
         if pair.mask is not None:
             mask = read_mask(pair.mask).to(torch.uint8)
-            if self._resized is not None:
-                mask = resize(mask, self._resized, interpolation="nearest")
-            if mask.shape != plane.shape:
+            if tuple(mask.shape[-2:]) not in sizes:
                 raise DataError(
-                    f"{pair.mask} is {mask.shape[-1]}x{mask.shape[-2]} and its pair "
-                    f"{plane.shape[-1]}x{plane.shape[-2]}: a mask must have the pair's size"
+                    f"{pair.mask} is {mask.shape[-1]}x{mask.shape[-2]}, which neither image of its "
+                    f"pair {pair.source} is: a mask must have the pair's size"
                 )
-            plane &= mask.bool()
+            plane &= resize(mask, size, interpolation="nearest").bool()
         for counts in valid:
             plane = plane if counts is None else plane & counts
         return [plane.to(like.dtype)]
 
 
-def _alike(pair: Pair, source: Tensor, target: Tensor) -> None:
-    if source.shape[-2:] != target.shape[-2:]:
-        sizes = [f"{image.shape[-1]}x{image.shape[-2]}" for image in (source, target)]
-        raise DataError(
-            f"{pair.source} is {sizes[0]} and its target {pair.target} is {sizes[1]}: the two "
-            "images of a pair must have one size, so resize one of them"
-        )
-
-
-def read_mask(path: Path) -> Tensor:
-    """Return which pixels count, 1 x H x W booleans: those not 0 in the mask's first channels."""
-    image = decode_ids(path)
-    colours = image[: 3 if len(image) > 2 else 1]
-    return (colours.to(torch.float32) != 0).any(dim=0, keepdim=True)
-
-
-def read_target(pair: Pair) -> Tensor:
-    """Decode the target of a pair alone, uint8 or uint16, C x H x W; raises as `read_pair`."""
-    return decode(pair.target) if pair.source_half is None else read_pair(pair)[1]
-
-
-def read_pair(pair: Pair) -> tuple[Tensor, Tensor]:
-    """Decode the source and the target of a pair, each uint8 or uint16, C x H x W.
-
-    Raises `DataError` for a file that cannot be read, and a side-by-side image of odd width.
-    """
-    image = decode(pair.source)
-    if pair.source_half is None:
-        return image, decode(pair.target)
-    _, height, width = image.shape
-    if width % 2:
-        raise DataError(odd_width(pair.source, width, height))
-    left, right = image[..., : width // 2], image[..., width // 2 :]
-    return (left, right) if pair.source_half == "left" else (right, left)
+def different_sizes(pair: Pair, source: Size, target: Size) -> str:
+    """Return the sentence on a pair whose (height, width) nothing brings to one size."""
+    return (
+        f"{pair.source} is {source[1]}x{source[0]} and its target {pair.target} is "
+        f"{target[1]}x{target[0]}: the two images of a pair must have one size, or one be a whole "
+        "multiple of the other; resize one of them, or set data.resize=source (sources to their "
+        "targets' size) or data.resize=target"
+    )
 
 
 SHARE = 0.25

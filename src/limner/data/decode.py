@@ -70,8 +70,8 @@ class Header(NamedTuple):
 def decode(path: Path) -> Tensor:
     """Decode an image file to a C x H x W tensor of the file's type of samples.
 
-    uint8 and uint16 stay so, and so do int16, int32 and float32; int8 comes as int16, unsigned
-    integers of 32 bits as int64, float16 and float64 as float32.
+    uint8 and uint16 stay so, and so do int16, int32, float32 and float64; int8 comes as int16,
+    unsigned integers of 32 bits as int64, float16 as float32.
 
     Channels are the file's own: grey 1, grey with alpha 2, RGB 3, RGBA 4, TIFF any number. A
     palette is expanded to RGB (RGBA where it has transparency), one bit to 0 and 255; a colour key
@@ -399,7 +399,7 @@ def _tiff_pixels(path: Path) -> tuple[np.ndarray, int]:
 def _widened(pixels: np.ndarray) -> np.ndarray:
     """Return samples in a type that tensors compute with, in the machine's order of bytes."""
     kind = pixels.dtype.kind, pixels.dtype.itemsize
-    wider = {("i", 1): np.int16, ("u", 4): np.int64, ("f", 2): np.float32, ("f", 8): np.float32}
+    wider = {("i", 1): np.int16, ("u", 4): np.int64, ("f", 2): np.float32}
     return pixels.astype(wider.get(kind, pixels.dtype.newbyteorder("=")), copy=False)
 
 

@@ -1,4 +1,8 @@
-"""A CSV file that lists pairs: `source,target[,instance][,mask][,side],split`."""
+"""A CSV file that lists pairs: `source,target[,instance][,mask][,group][,side],split`.
+
+In place of `source` there may be several columns `source.NAME`, whose files become the channels of
+one source in the order of the columns.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,10 @@ from limner.errors import DataError
 from limner.files import listed, read_text
 
 FILE = "manifest.csv"
-_REQUIRED = ("source", "target", "split")
-_FILES = ("source", "target", "instance", "mask")
-_COLUMNS = (*_REQUIRED, "instance", "mask", "side", "group")
+_REQUIRED = ("target", "split")
+_SOURCE = "source"
+_FILES = ("target", "instance", "mask")
+_COLUMNS = (_SOURCE, *_REQUIRED, "instance", "mask", "side", "group")
 _SIDES: dict[str, Half] = {"left": "left", "right": "right"}
 
 
@@ -50,31 +55,39 @@ def read_manifest(path: Path) -> dict[str, list[Pair]]:
         DataError: the sentence names the line or the files.
     """
     columns, rows = _table(path)
-    missing = [column for column in _REQUIRED if column not in columns]
+    sources = _sources(columns)
+    missing = [column for column in (*(sources or [_SOURCE]), *_REQUIRED) if column not in columns]
     if missing:
         raise DataError(
             f"{path} has no column {', '.join(missing)}, but {', '.join(columns) or 'none'}: its "
             "first line must read source,target,split or source,target,instance,split"
         )
+    if len(sources) > 1 and _SOURCE in sources:
+        raise DataError(
+            f"{path} has a column source beside {', '.join(sources[1:])}: call all of them "
+            "source.NAME, or keep one"
+        )
     splits: dict[str, list[tuple[str, Pair]]] = {}
     lost: list[str] = []
     for number, cells in rows:
-        for column in _REQUIRED:
+        for column in (*sources, *_REQUIRED):
             if not cells[column]:
                 raise DataError(f"{path}, line {number}, has no {column}: fill it in")
-        files = {key: _file(path.parent, cells[key]) for key in _FILES}
+        files = {key: _file(path.parent, cells[key]) for key in (*sources, *_FILES)}
         lost += [cells[key] for key, file in files.items() if cells[key] and not file.is_file()]
+        first, *more = (files[column] for column in sources)
         pair = Pair(
-            name=files["source"].stem,
-            source=files["source"],
+            name=first.stem,
+            source=first,
             target=files["target"],
-            source_half=_half(cells, f"{path}, line {number},"),
+            source_half=_half(cells, sources, f"{path}, line {number},"),
             instance=files["instance"] if cells["instance"] else None,
             mask=files["mask"] if cells["mask"] else None,
             declared=True,
             group=cells["group"] or None,
+            more=tuple(more),
         )
-        splits.setdefault(cells["split"], []).append((cells["source"], pair))
+        splits.setdefault(cells["split"], []).append((cells[sources[0]], pair))
     if lost:
         raise DataError(
             f"{path} names {len(lost)} file{'' if len(lost) == 1 else 's'} that cannot be found "
@@ -90,13 +103,19 @@ def _file(folder: Path, cell: str) -> Path:
     return path
 
 
-def _half(cells: dict[str, str], where: str) -> Half | None:
+def _sources(columns: list[str]) -> list[str]:
+    """Return the columns of sources: `source`, first, and those called `source.NAME`."""
+    named = [column for column in columns if column.startswith(f"{_SOURCE}.")]
+    return [_SOURCE, *named] if _SOURCE in columns else named
+
+
+def _half(cells: dict[str, str], sources: list[str], where: str) -> Half | None:
     side = cells["side"].lower()
     if not side:
         return None
     if side not in _SIDES:
         raise DataError(f"{where} has the side {cells['side']!r}: write left, right or nothing")
-    if cells["source"] != cells["target"]:
+    if [cells[column] for column in sources] != [cells["target"]]:
         raise DataError(
             f"{where} has a side and two files: a side is of one image that stands in both columns"
         )
@@ -119,7 +138,8 @@ def _uniquely_named(rows: list[tuple[str, Pair]], path: Path, split: str) -> lis
 
 def _is_manifest(path: Path) -> bool:
     try:
-        return set(_REQUIRED) <= set(_table(path)[0])
+        columns = _table(path)[0]
+        return set(_REQUIRED) <= set(columns) and bool(_sources(columns))
     except DataError:  # some other table, in some other encoding
         return False
 

@@ -11,12 +11,19 @@ from pathlib import Path
 import torch
 
 from limner.data.data_settings import DataSettings, Percentiles
-from limner.data.dataset import PairedDataset, Spans, read_pair
+from limner.data.dataset import PairedDataset, Spans, different_sizes
 from limner.data.dataset_cache import FileMemory
 from limner.data.decode import Header, decode, probe
 from limner.data.labelmaps import LabelMaps
 from limner.data.labels import check_labels
 from limner.data.layouts import find_pairs
+from limner.data.pair_reading import (
+    Resizing,
+    common_size,
+    factor_of,
+    probe_sources,
+    read_pair,
+)
 from limner.data.pairs import Pair, odd_width
 from limner.data.pixels import (
     MODES,
@@ -26,7 +33,13 @@ from limner.data.pixels import (
     is_convertible,
     looks_like_labels,
 )
-from limner.data.ranges import narrow_range, not_finite, percentile_range, stored_type, type_problem
+from limner.data.ranges import (
+    narrow_range,
+    not_finite,
+    percentile_ranges,
+    stored_type,
+    type_problem,
+)
 from limner.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -54,12 +67,14 @@ def open_dataset(
     beside: Sequence[PairedDataset] = (),
     labels: LabelMaps | None = None,
     spans: Spans = (None, None),
+    resizing: Resizing = "multiple",
 ) -> PairedDataset:
     """Find the pairs of a split, check them all, decide what is "auto" and open the cache.
 
     Args:
         root, split, direction: the data set, as `find_pairs` takes them.
-        mode, size, flip, channels, convert, seed, augment, spans: as `PairedDataset` has them.
+        mode, size, flip, channels, convert, seed, augment, spans, resizing: as `PairedDataset` has
+            them.
         load_size: (height, width) before cropping; `size` if None.
         interpolation: for source and target; the data set's own `interpolation` says what "auto"
             became (give that to the other splits of a run, so that all are alike).
@@ -91,6 +106,7 @@ def open_dataset(
         convert=convert,
         batch_size=batch_size,
         spans=spans,
+        resizing=resizing,
     )
     _check_finite(pairs, fields, spans, memory=cache_folder)
     if labels is not None:
@@ -110,6 +126,7 @@ def open_dataset(
         augment=augment,
         labels=labels,
         spans=spans,
+        resizing=resizing,
     )
     if cache_folder is not None:
         claims = {}
@@ -156,8 +173,9 @@ def _check_finite(
     paths = [
         path
         for pair, headers in zip(pairs, fields, strict=True)
-        for read, span, path in zip(headers, spans, (pair.source, pair.target), strict=True)
+        for read, span, files in zip(headers, spans, (pair.sources, [pair.target]), strict=True)
         if span is not None and span.nodata is None and read.dtype.is_floating_point
+        for path in files
     ]
     known = FileMemory(memory, "finite", paths)
     unread = [path for path in paths if known.get(path) is None]
@@ -178,7 +196,7 @@ class RangeFacts:
 
 
 def derive_ranges(pairs: Sequence[Pair], data: DataSettings) -> RangeFacts:
-    """Resolve what the training set decides of `data.range` and `data.type`.
+    """Resolve what the training set decides of `data.range`, `data.type` and `data.factor`.
 
     Raises:
         DataError: a file cannot be read, or percentiles tell no range.
@@ -195,17 +213,39 @@ def derive_ranges(pairs: Sequence[Pair], data: DataSettings) -> RangeFacts:
         if stored != "uint8":
             settings[f"data.type.{role}"] = stored
         if isinstance(ends, Percentiles):
-            images = (read_pair(pair)[side] for pair in pairs)
-            low, high = percentile_range(images, len(pairs), ends.percentiles, nodata=data.nodata)
-            settings[f"data.range.{role}"] = (low, high)
-            notes.append(
-                f"the {role} range is [{low:g}, {high:g}], the percentiles "
-                f"{list(ends.percentiles)} of the training set"
+            images = (read_pair(pair, stated=True)[side] for pair in pairs)
+            several = side == 0 and any(pair.more for pair in pairs)
+            found = percentile_ranges(
+                images,
+                len(pairs),
+                ends.percentiles,
+                nodata=data.nodata,
+                per_channel=several if ends.per_channel is None else ends.per_channel,
             )
-        elif ends == "type" and (
-            sentence := narrow_range([read_pair(pair)[side] for pair in chosen], role)
+            settings[f"data.range.{role}"] = found[0] if len(found) == 1 else found
+            told = ", ".join(f"[{low:g}, {high:g}]" for low, high in found)
+            notes.append(
+                f"the {role} range is {told}, the percentiles {list(ends.percentiles)} of the "
+                f"training set{'' if len(found) == 1 else ' for each channel'}"
+            )
+        elif sentence := narrow_range(
+            [read_pair(pair, stated=ends != "type")[side] for pair in chosen],
+            role,
+            data.spans[side],
         ):
             notes.append(sentence)
+    sizes = [
+        ((source.height, source.width), (target.height, target.width)) for source, target in fields
+    ]
+    differing = [(source, target) for source, target in sizes if source != target]
+    if (factor := factor_of(sizes)) > 1:
+        settings["data.factor"] = factor
+    if differing:
+        (height, width), (other, another) = differing[0]
+        notes.append(
+            f"{len(differing)} of {len(sizes)} pairs have two sizes (the first {width}x{height} and"
+            f" {another}x{other}): one is resized to the other as data.resize={data.resize} says"
+        )
     return RangeFacts(settings, tuple(notes))
 
 
@@ -221,7 +261,7 @@ def scan(pairs: Sequence[Pair], *, threads: int = 4) -> list[tuple[Header, Heade
     Raises `DataError` for files that cannot be read and for side-by-side images of odd width.
     """
     with ThreadPoolExecutor(threads) as pool:
-        sources = list(pool.map(probe, (pair.source for pair in pairs)))
+        sources = probe_sources(pairs, pool)
         apart = [pair.target for pair in pairs if pair.source_half is None]
         targets = iter(list(pool.map(probe, apart)))
     _raise_first(
@@ -256,6 +296,7 @@ def validate(
     convert: bool,
     batch_size: int,
     spans: Spans = (None, None),
+    resizing: Resizing = "multiple",
 ) -> None:
     """Raise `DataError` for what would fail in training, from the headers that `scan` read.
 
@@ -266,11 +307,26 @@ def validate(
     width x height, as image viewers give them.
     """
     both = list(zip(pairs, fields, strict=True))
+    if channels[0] is None:
+        _raise_first(
+            f"{pair.source} is one of {len(pair.sources)} sources of a pair, and a label map is "
+            "one file: leave data.labels out, or list one source"
+            for pair in pairs
+            if pair.more
+        )
     cure = _channels_cure(fields, channels, convert=convert)
     _raise_first(
-        channel_problem(read.channels, wanted, convert=convert, path=path, cure=cure)
+        channel_problem(
+            read.channels,
+            wanted,
+            convert=convert and not (side == 0 and pair.more),
+            path=path,
+            cure=cure,
+        )
         for pair, headers in both
-        for read, wanted, path in zip(headers, channels, (pair.source, pair.target), strict=True)
+        for side, (read, wanted, path) in enumerate(
+            zip(headers, channels, (pair.source, pair.target), strict=True)
+        )
         if wanted is not None
     )
     _raise_first(
@@ -282,31 +338,37 @@ def validate(
         if wanted is not None
     )
     _raise_first(
-        f"{pair.source} is {_size(source)} and its target {pair.target} is {_size(target)}: the "
-        "two images of a pair must have one size, so resize one of them"
+        different_sizes(pair, (source.height, source.width), (target.height, target.width))
         for pair, (source, target) in both
-        if _size(source) != _size(target)
+        if _together(source, target, resizing) is None
     )
-    _check_masks(both)
+    _check_masks(both, resizing)
+    whole = [_together(source, target, resizing) or source for source, target in fields]
     if mode == "crop":
         _raise_first(
-            f"{pair.source} is {_size(source)}, smaller than the crop of {size[1]}x{size[0]}: "
+            f"{pair.source} is {_size(image)}, smaller than the crop of {size[1]}x{size[0]}: "
             "lower data.size, or set data.mode to one that resizes"
-            for pair, (source, _) in both
-            if source.height < size[0] or source.width < size[1]
+            for pair, image in zip(pairs, whole, strict=True)
+            if image.height < size[0] or image.width < size[1]
         )
     if not MODES[mode].resize and not MODES[mode].crop and batch_size > 1:
-        first, (expected, _) = both[0]
         _raise_first(
-            f"{pair.source} is {_size(source)} and {first.source} is {_size(expected)}: two sizes "
-            "cannot stand in a batch, so set training.batch_size=1, or data.mode to one that "
+            f"{pair.source} is {_size(image)} and {pairs[0].source} is {_size(whole[0])}: two "
+            "sizes cannot stand in a batch, so set training.batch_size=1, or data.mode to one that "
             "resizes or crops"
-            for pair, (source, _) in both
-            if _size(source) != _size(expected)
+            for pair, image in zip(pairs, whole, strict=True)
+            if _size(image) != _size(whole[0])
         )
 
 
-def _check_masks(both: Sequence[tuple[Pair, tuple[Header, Header]]]) -> None:
+def _together(source: Header, target: Header, resizing: Resizing) -> Header | None:
+    """Return a header with the size that both images of a pair come to; None for no such size."""
+    sizes = [(read.height, read.width) for read in (source, target)]
+    size = common_size(sizes[0], sizes[1], resizing)
+    return None if size is None else source._replace(height=size[0], width=size[1])
+
+
+def _check_masks(both: Sequence[tuple[Pair, tuple[Header, Header]]], resizing: Resizing) -> None:
     if all(pair.mask is None for pair, _ in both):
         return
     _raise_first(
@@ -319,8 +381,9 @@ def _check_masks(both: Sequence[tuple[Pair, tuple[Header, Header]]]) -> None:
     _raise_first(
         f"{pair.mask} is {_size(mask)} and its pair {pair.source} is {_size(source)}: a mask must "
         "have the pair's size, so make it anew"
-        for (pair, (source, _)), mask in zip(both, masks, strict=True)
-        if _size(mask) != _size(source)
+        for (pair, (source, target)), mask in zip(both, masks, strict=True)
+        if _size(mask)
+        not in {_size(one) for one in (source, target, _together(source, target, resizing)) if one}
     )
 
 

@@ -33,6 +33,7 @@ class Pair:
 
     `name` is unique in its split. Where both images stand side by side in one file, `source` and
     `target` are that file and `source_half` says which half is the source; else it is None.
+    `more` are further files of the source, whose channels follow those of `source`.
     `instance` is the map of instances, where the layout has one: label maps may use it. `mask` is
     an image that is 0 where pixels do not count, where there is one. `group` names what several
     pairs have in common (a patient, a slide, a scene). A pair is
@@ -47,6 +48,12 @@ class Pair:
     mask: Path | None = None
     declared: bool = False
     group: str | None = None
+    more: tuple[Path, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The files of the source, in the order of their channels."""
+        return (self.source, *self.more)
 
     @property
     def target_half(self) -> Half | None:
@@ -54,7 +61,12 @@ class Pair:
         return {None: None, "left": "right", "right": "left"}[self.source_half]
 
     def swapped(self) -> Pair:
-        """Return the pair in the other direction."""
+        """Return the pair in the other direction; `DataError` where its source is several files."""
+        if self.more:
+            raise DataError(
+                f"{self.source} is one of {len(self.sources)} sources of a pair, which become one "
+                "picture's channels: leave the direction as AtoB, or list them as another manifest"
+            )
         return replace(self, source=self.target, target=self.source, source_half=self.target_half)
 
 
@@ -90,7 +102,7 @@ def _is_image(path: Path) -> bool:
 
 def files_of(pair: Pair) -> list[Path]:
     """Return the files that a pair is made of, each once."""
-    files = (pair.source, pair.target, pair.instance, pair.mask)
+    files = (*pair.sources, pair.target, pair.instance, pair.mask)
     return list(dict.fromkeys(path for path in files if path is not None))
 
 

@@ -131,7 +131,7 @@ def checked_interpolation(name: str) -> str:
 
 
 def resize(image: Tensor, size: tuple[int, int], *, interpolation: str) -> Tensor:
-    """Resize a C x H x W uint8, uint16 or float32 image to (height, width) = `size`.
+    """Resize a C x H x W image of any type to (height, width) = `size`.
 
     All but nearest are antialiased, as Pillow's are. uint8 is within 1 level of Pillow's result (2
     in a few pixels of a million), unless one side grows and the other shrinks: there Pillow changes
@@ -141,11 +141,12 @@ def resize(image: Tensor, size: tuple[int, int], *, interpolation: str) -> Tenso
     if tuple(image.shape[-2:]) == size:
         return image
     batch = image[None]
-    if image.dtype in (torch.uint8, torch.float32):
+    if image.dtype == torch.uint8 or image.is_floating_point():
         return F.interpolate(batch, size, mode=kind.mode, antialias=kind.antialias)[0]
     # torch resizes no uint16; every one of its values is a float32.
     result = F.interpolate(batch.float(), size, mode=kind.mode, antialias=kind.antialias)[0]
-    return result.round_().clamp_(0, torch.iinfo(image.dtype).max).to(image.dtype)
+    ends = torch.iinfo(image.dtype)
+    return result.round_().clamp_(ends.min, ends.max).to(image.dtype)
 
 
 def looks_like_labels(image: Tensor) -> bool:

@@ -22,6 +22,7 @@ from limner.data.pixels import resize
 from limner.errors import ConfigError, DataError
 
 Scale = Literal["linear", "log"]
+Ends = float | tuple[float, ...]
 SAMPLES = 2**24  # values that percentiles are taken of, spread evenly over all images
 _UNSIGNED = {torch.uint8: 255, torch.uint16: 65535}
 _WIDEST = ("uint8", "uint16", "int16", "int32", "float32")  # what a set of files is said to hold
@@ -31,26 +32,33 @@ _WIDEST = ("uint8", "uint16", "int16", "int32", "float32")  # what a set of file
 class Span:
     """What a side's values mean: `low` is -1 to the networks and `high` is 1.
 
-    On a log scale equal factors are equal steps. `nodata` is a value that stands for none ("nan":
-    numbers that are not finite alone).
+    Both are one number for all channels, or one for each. On a log scale equal factors are equal
+    steps. `nodata` is a value that stands for none ("nan": numbers that are not finite alone).
 
     Raises:
         ConfigError: the range is empty, or a log scale does not begin above 0.
     """
 
-    low: float
-    high: float
+    low: Ends
+    high: Ends
     scale: Scale = "linear"
     nodata: float | Literal["nan"] | None = None
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ConfigError(f"data.range is [{self.low}, {self.high}]: give the lower end first")
-        if self.scale == "log" and self.low <= 0:
-            raise ConfigError(
-                f"data.range begins at {self.low}, of which there is no logarithm: give a range "
-                "above 0, or data.scale=linear"
-            )
+        for low, high in self.ends:
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise ConfigError(f"data.range is [{low}, {high}]: give the lower end first")
+            if self.scale == "log" and low <= 0:
+                raise ConfigError(
+                    f"data.range begins at {low}, of which there is no logarithm: give a range "
+                    "above 0, or data.scale=linear"
+                )
+
+    @property
+    def ends(self) -> list[tuple[float, float]]:
+        """The low and the high end: one pair for all channels, or one for each."""
+        sides = [side if isinstance(side, tuple) else (side,) for side in (self.low, self.high)]
+        return list(zip(*sides, strict=True))
 
     def to_network(self, image: Tensor, *, path: Path) -> tuple[Tensor, Tensor | None]:
         """Return samples of any type as float32 in [-1, 1], and which of them count.
@@ -67,18 +75,30 @@ class Span:
                 raise DataError(not_finite(path))
         elif self.nodata != "nan":
             valid &= values != self.nodata
-        low, high = self._scaled(torch.tensor([self.low, self.high], dtype=torch.float64))
-        values = self._scaled(values.nan_to_num().clamp(self.low, self.high))
+        low, high = self._ends_of(len(image), path)
+        values = self._scaled(torch.minimum(torch.maximum(values.nan_to_num(), low), high))
+        low, high = self._scaled(low), self._scaled(high)
         scaled = ((values - low) / (high - low) * 2 - 1).to(torch.float32)
         if self.nodata is None:
             return scaled, None
         return torch.where(valid, scaled, -1.0), valid.all(dim=0, keepdim=True)
 
     def to_values(self, picture: Tensor) -> Tensor:
-        """Return a picture in [-1, 1] in the data's own unit, float64."""
-        low, high = self._scaled(torch.tensor([self.low, self.high], dtype=torch.float64))
+        """Return a picture C x H x W in [-1, 1] in the data's own unit, float64."""
+        low, high = (self._scaled(end) for end in self._ends_of(len(picture), None))
         values = low + (picture.detach().cpu().double().clamp(-1, 1) + 1) / 2 * (high - low)
         return values.exp() if self.scale == "log" else values
+
+    def _ends_of(self, channels: int, path: Path | None) -> tuple[Tensor, Tensor]:
+        """Return both ends for an image of so many channels, (C or 1) x 1 x 1 float64 each."""
+        ends = torch.tensor(self.ends, dtype=torch.float64)
+        if len(ends) not in (1, channels):
+            raise DataError(
+                f"{path or 'a picture'} has {channels} channels, and data.range states "
+                f"{len(ends)} ranges: give one, or one for each channel"
+            )
+        low, high = ends[:, :, None, None].unbind(dim=1)
+        return low, high
 
     def _scaled(self, values: Tensor) -> Tensor:
         return values.log() if self.scale == "log" else values
@@ -125,29 +145,50 @@ def stored_type(headers: Sequence[Header]) -> str:
     return "uint16" if names <= {"uint8", "uint16"} else "float32"
 
 
-def percentile_range(
+def percentile_ranges(
     images: Iterable[Tensor],
     count: int,
     percentiles: tuple[float, float],
     *,
     nodata: float | str | None,
-) -> tuple[float, float]:
+    per_channel: bool = False,
+) -> list[tuple[float, float]]:
     """Return the percentiles of the values of `count` images, those that do not count left out.
 
     Of large sets evenly spread samples are taken, `SAMPLES` in all, the same every time.
 
+    Args:
+        images: C x H x W of any type.
+        count: how many there are.
+        percentiles: the shares in percent below the two ends.
+        nodata: as `Span` has it.
+        per_channel: whether each channel has a range of its own; else there is one in all.
+
     Raises:
-        DataError: nothing is left, or all values are one.
+        DataError: nothing is left, all values are one, or images differ in their channels.
     """
     share = max(1, SAMPLES // max(1, count))
-    parts = []
+    parts: list[list[np.ndarray]] = []
     for image in images:
-        values = image.flatten()
-        values = values[:: max(1, len(values) // share)].double()
-        values = values[torch.isfinite(values)]
-        if isinstance(nodata, int | float):
-            values = values[values != nodata]
-        parts.append(values.numpy())
+        planes = image if per_channel else image[None]
+        if not parts:
+            parts = [[] for _ in planes]
+        if len(parts) != len(planes):
+            raise DataError(
+                f"images have {len(parts)} and {len(planes)} channels, so that channels have no "
+                "ranges of their own: leave per_channel out of data.range"
+            )
+        for part, plane in zip(parts, planes, strict=True):
+            values = plane.flatten()
+            values = values[:: max(1, len(values) * len(planes) // share)].double()
+            values = values[torch.isfinite(values)]
+            if isinstance(nodata, int | float):
+                values = values[values != nodata]
+            part.append(values.numpy())
+    return [_percentiles(part, percentiles) for part in parts or [[]]]
+
+
+def _percentiles(parts: list[np.ndarray], percentiles: tuple[float, float]) -> tuple[float, float]:
     values = np.concatenate(parts) if parts else np.empty(0)
     if not len(values):
         raise DataError("no image holds a value that counts: correct data.nodata")
@@ -160,22 +201,53 @@ def percentile_range(
     return low, high
 
 
-def narrow_range(images: Sequence[Tensor], role: str) -> str | None:
-    """Return a sentence where images use under a quarter of their type's range, or None."""
-    wide = [image.to(torch.int64) if image.dtype in _UNSIGNED else image for image in images]
-    used = [(int(image.min()), int(image.max())) for image in wide]
+def narrow_range(images: Sequence[Tensor], role: str, span: Span | None = None) -> str | None:
+    """Return a sentence where images use under a quarter of their range, or None.
+
+    The range is `span`, or that of the type of 8 or 16 bit images. Of 16 bits a ten-thousandth of
+    the values at either end is left out where it alone reaches far: a dead pixel fills no range.
+    """
+    kept = [values for image in images if len(values := _countable(image, span))]
     limits = {_UNSIGNED.get(image.dtype) for image in images}
-    if len(limits) != 1 or None in limits or not used:
+    if not kept or (span is None and (len(limits) != 1 or None in limits)):
         return None
-    (limit,) = limits
-    low, high = min(low for low, _ in used), max(high for _, high in used)
-    if limit is None or high - low >= limit / 4 or low == high:
+    values = np.concatenate(kept)
+    whole = span or Span(0, limits.pop() or 0)
+    first, last = min(low for low, _ in whole.ends), max(high for _, high in whole.ends)
+    low, high = float(values.min()), float(values.max())
+    far = ""
+    if span is None and last > 255 and _share(whole, low, high) >= 0.25:
+        low, high = (float(value) for value in np.percentile(values, (0.01, 99.99)))
+        far = " but for a ten-thousandth"
+    if low == high or _share(whole, low, high) >= 0.25:
         return None
+    cure = "(or the range of the device) " if span is None else ""
     return (
-        f"the {role} images use {low} to {high} of 0 to {limit}, so that most of the networks' "
-        f"range stays empty: --set data.range.{role}=[{low},{high}] (or the range of the device) "
+        f"the {role} images use {low:g} to {high:g} of {first:g} to {last:g}{far}, so that most of "
+        f"the networks' range stays empty: --set data.range.{role}=[{low:.9g},{high:.9g}] {cure}"
         "uses all of it"
     )
+
+
+def _share(span: Span, low: float, high: float) -> float:
+    """Return which share of a range, as networks see it, lies between two values."""
+    lowest, highest = min(one for one, _ in span.ends), max(one for _, one in span.ends)
+    whole = Span(lowest, highest, span.scale)
+    image = torch.tensor([[[low, high]]], dtype=torch.float64)
+    seen = whole.to_network(image, path=Path())[0].flatten()
+    return float(seen[1] - seen[0]) / 2
+
+
+def _countable(image: Tensor, span: Span | None) -> np.ndarray:
+    """Return the values that count of an image, some 65,000 spread evenly and its ends."""
+    values = image.flatten().double()
+    values = values[torch.isfinite(values)]
+    if span is not None and isinstance(span.nodata, int | float):
+        values = values[values != span.nodata]
+    if not len(values):
+        return np.empty(0)
+    some = values[:: max(1, len(values) // 2**16)]
+    return torch.cat([some, values.min()[None], values.max()[None]]).numpy()
 
 
 def to_file_values(

@@ -92,6 +92,7 @@ def open_pairs(
         beside=beside,
         labels=maps_of(config),
         spans=data.spans,
+        resizing=data.resize,
     )
 
 
@@ -183,7 +184,8 @@ def _size(text: str, image: Tensor, config: Config) -> tuple[int, int]:
     if text == "trained" and config.data.mode in ("resize_crop", "resize"):
         return config.data.size
     if text in ("trained", "original"):
-        return int(image.shape[-2]), int(image.shape[-1])
+        factor = config.data.factor
+        return int(image.shape[-2]) * factor, int(image.shape[-1]) * factor
     match = re.fullmatch(r"(\d+)x(\d+)", text)
     if match is None or "0" in match.groups():
         raise ConfigError(f"--size {text}: give trained, original or HEIGHTxWIDTH such as 256x512")

@@ -78,7 +78,7 @@ class TrainingData:
 
     def _files(self, pair: Pair) -> list[Path]:
         used = self.train.labels is not None and self.train.labels.instances
-        files = [pair.source, pair.target, *([pair.instance] if used and pair.instance else [])]
+        files = [*pair.sources, pair.target, *([pair.instance] if used and pair.instance else [])]
         return [*files, *([pair.mask] if pair.mask is not None else [])]
 
     def batches(self, step: int) -> Iterator[dict[str, Any]]:
