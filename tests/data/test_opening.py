@@ -87,7 +87,9 @@ def test_the_majority_decides(labels_and_photos, noise):
 
 
 def test_everything_is_checked_before_anything_is_decoded(labels_and_photos, monkeypatch):
-    monkeypatch.setattr("limner.data.pair_reading.decode", lambda path: pytest.fail(f"decoded {path}"))
+    monkeypatch.setattr(
+        "limner.data.pair_reading.decode", lambda path: pytest.fail(f"decoded {path}")
+    )
     with pytest.raises(DataError, match=r"has 3 channels where data\.channels asks for 1"):
         opened(labels_and_photos, channels=(1, 3))
     with pytest.raises(DataError, match="48x48, smaller than the crop"):
