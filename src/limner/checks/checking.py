@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from limner.checks import file_findings, quality_findings
+from limner.checks import file_findings, label_findings, likeness_findings, quality_findings
 from limner.checks.listing import Listing, list_data
 from limner.checks.measured import Check, Labels, Measured
+from limner.checks.recognition import related
 from limner.checks.sweeping import measure_all
 from limner.config import LabelSettings
 from limner.data import label_table, read_description
@@ -31,6 +32,17 @@ CHECKS: dict[tuple[str, ...], Check] = {
     ("compressed",): quality_findings.compressed,
     ("blurred",): quality_findings.blurred,
     ("narrow-range",): quality_findings.narrow_range,
+    ("duplicate", "near-duplicate", "leak"): likeness_findings.leaks,
+    ("sequence",): likeness_findings.sequence,
+    ("few-images",): likeness_findings.few_images,
+    ("label-range",): label_findings.label_range,
+    ("void-share", "rare-class", "imbalance"): label_findings.shares,
+    ("off-palette",): label_findings.off_palette,
+    ("interpolated-labels",): label_findings.interpolated,
+    ("lossy-labels",): label_findings.lossy,
+    ("mask-for-labels",): label_findings.masks,
+    ("instance-mismatch",): label_findings.instances,
+    ("crowded", "touching"): label_findings.suitability,
 }
 
 Advancing = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
@@ -91,8 +103,9 @@ def check_data(
         listing, size=size, labels=labels, memory=memory, processes=processes, progress=progress
     )
     findings = run_checks(measured, CHECKS.values())
+    worth = likeness_findings.independent(measured)
     splits = {
-        split: {"pairs": len(found), "independent": float(len(found))}
+        split: {"pairs": len(found), "independent": worth[split]}
         for split, found in measured.features.items()
     }
     return CheckResult(str(root), splits, tuple(findings), time.perf_counter() - begun)
@@ -121,14 +134,15 @@ def measure(
         for split, pairs in listing.pairs.items():
             features[split] = [next(found) for _ in pairs]
         found.close()  # pyright: ignore[reportAttributeAccessIssue]
-    described = read_description(listing.root)
-    return Measured(
+    measured = Measured(
         listing=listing,
         features=features,
         size=size,
-        described=described,
         labels=said_of_labels(listing.root, labels),
     )
+    measured = replace(measured, films=likeness_findings.films(measured))
+    with show("comparing pairs", 2) as advance:
+        return replace(measured, relations=related(measured, advance=advance))
 
 
 def said_of_labels(root: Path, settings: LabelSettings | None) -> Labels:

@@ -14,11 +14,12 @@ import numpy as np
 
 from limner.checks.listing import Listing
 from limner.checks.measuring import ImageFeatures, PairFeatures
-from limner.data import Description, Pair
+from limner.data import Pair
 from limner.errors import printable
 from limner.findings import Evidence, Finding, Item, Severity
 
 Role: TypeAlias = Literal["source", "target"]
+Where: TypeAlias = tuple[str, int]  # a pair: its split and its place in it
 Coding: TypeAlias = Literal["ids", "colours"]
 ROLES: tuple[Role, ...] = ("source", "target")
 _NAMED = re.compile(r"(^|[_-])(labels?|gtfine|annotations?|segmentations?|masks?)($|[_-])", re.I)
@@ -44,17 +45,27 @@ class Image:
 
 @dataclass(frozen=True)
 class Relation:
-    """Two pairs that show one picture, or nearly: `one` and `other` are (split, place).
+    """Two pairs that show one picture, or nearly.
 
     `kind` is exact, encoded, resized, mirrored, brightened or cropped; `role` tells which side was
     compared, `likeness` is the correlation of the two once they lie on each other.
     """
 
-    one: tuple[str, int]
-    other: tuple[str, int]
+    one: Where
+    other: Where
     kind: str
     role: Role
     likeness: float
+
+
+@dataclass(frozen=True)
+class Film:
+    """Frames that follow each other; `alike` is F x K: how like each is to the K after it, 0 to 1,
+    above what pictures far apart are.
+    """
+
+    frames: tuple[Where, ...]
+    alike: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -81,18 +92,17 @@ class Measured:
         listing: its files.
         features: by split, of each of the listing's pairs.
         size: height and width to train at, where they were asked for.
-        described: its dataset.yaml.
         labels: what is said of its label maps.
         relations: pairs that show one picture.
-        frames: by split, runs of places that follow each other as frames of a film do.
+        films: runs of pairs that follow each other as frames do.
     """
 
     listing: Listing
     features: dict[str, list[PairFeatures]]
     size: tuple[int, int] | None = None
-    described: Description = field(default_factory=Description)
     labels: Labels = field(default_factory=Labels)
     relations: Sequence[Relation] = ()
+    films: Sequence[Film] = ()
 
     def images(self, split: str | None = None, *, role: Role | None = None) -> Iterator[Image]:
         """Yield the sources and targets, source before target, as far as they could be read."""

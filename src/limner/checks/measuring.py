@@ -20,7 +20,7 @@ from limner.data.decode import decode_ids, is_lossy, palette_of
 from limner.data.pairs import Half
 from limner.errors import DataError
 
-VERSION = 1  # of what is measured: raise it whenever that changes, so that caches are not believed
+VERSION = 2  # of what is measured: raise it whenever that changes, so that caches are not believed
 _TIFF = (b"II", b"MM")
 _BINS = 16
 _FEW = 40  # values up to which an image is a drawing or a label map, whose details are no measure

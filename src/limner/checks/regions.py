@@ -10,7 +10,7 @@ from scipy import ndimage
 MOST_VALUES = 1024  # more distinct ids or colours than this are no label map
 _LONG_RUN = 4  # pixels from which on a run of one value is a region rather than a border
 _SIDE = 256  # pixels of the longer side at which objects are counted
-_SMALL = 0.004  # share of the picture below which an object is small
+_SMALL = 0.015  # share of the picture below which an object is small
 
 
 class Regions(NamedTuple):
