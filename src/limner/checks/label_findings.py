@@ -403,7 +403,7 @@ def suitability(measured: Measured) -> Iterator[Finding]:
             number, small, grown = np.array(counts).sum(axis=0)
             if small / max(1, maps) >= CROWD:
                 crowded.append((value, float(small / maps)))
-            things = number / max(1, maps) >= _OBJECTS and small > 0.5 * number
+            things = number / max(1, maps) >= _OBJECTS
             if not instances and things and grown >= GROWN * number:
                 touching.append((value, float(grown / number)))
         if crowded:
