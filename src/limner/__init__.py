@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from limner.errors import LimnerError
     from limner.evaluation.evaluate import evaluate
     from limner.evaluation.measure import compare_folders, measure
+    from limner.health.diagnosis import diagnose
     from limner.inference import Translator
     from limner.presets import preset
     from limner.transfer.shift import shift
@@ -35,6 +36,7 @@ __all__ = [
     "__version__",
     "check",
     "compare_folders",
+    "diagnose",
     "evaluate",
     "losses",
     "measure",
@@ -53,6 +55,7 @@ _HOMES = {
     "Translator": "limner.inference",
     "check": "limner.api",
     "compare_folders": "limner.evaluation.measure",
+    "diagnose": "limner.health.diagnosis",
     "evaluate": "limner.evaluation.evaluate",
     "measure": "limner.evaluation.measure",
     "open_dataset": "limner.data",

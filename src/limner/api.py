@@ -7,6 +7,7 @@ callables here, the same for Python, the command line and the cells of experimen
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -47,6 +48,7 @@ from limner.training.events import Events, JsonLog, Progress, TensorBoardLog, fo
 from limner.training.held_out import held_out_losses
 from limner.training.loop import Loop
 from limner.training.machine import differences, slow_numbers, training_memory
+from limner.training.observed import observed
 from limner.training.state import State, build_state
 
 if TYPE_CHECKING:
@@ -187,6 +189,7 @@ def train(
             validation=validation,
             is_better=is_better,
             bar=bar,
+            health=functools.partial(observed, held_out=data.validation),
         )
         if config.training.cuda_graph:
             reason = why_not(config, fabric.device, processes=fabric.world_size)

@@ -277,6 +277,11 @@ def discriminator_accuracy(
     """
     if threshold is None:
         return (0.5 + 0.5 * torch.sign(_raised(real_logits) - _raised(fake_logits))).mean()
-    real = 0.5 + 0.5 * torch.sign(_raised(real_logits) - threshold)
-    fake = 0.5 - 0.5 * torch.sign(_raised(fake_logits) - threshold)
-    return 0.5 * (real.mean() + fake.mean())
+    real = taken_for_real(real_logits, threshold=threshold)
+    return 0.5 * (real + 1 - taken_for_real(fake_logits, threshold=threshold))
+
+
+@torch.no_grad()
+def taken_for_real(logits: Tensor, *, threshold: float) -> Tensor:
+    """Return the fraction in [0, 1] of logits above `threshold`; one right at it counts half."""
+    return (0.5 + 0.5 * torch.sign(_raised(logits) - threshold)).mean()

@@ -29,6 +29,7 @@ HARMLESS = {
     "training.resident",
     "training.workers",
     "training.log_every",
+    "training.health",
     "training.checkpoint_every",
     "training.samples_every",
 }

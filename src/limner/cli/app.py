@@ -8,6 +8,7 @@ import limner
 from limner.cli import (
     check_command,
     demo,
+    diagnose_command,
     experiment,
     export_command,
     plan_command,
@@ -32,6 +33,7 @@ def build() -> App:
     app.command(plan_command.plan)
     app.command(shift_command.shift)
     app.command(train_command.train)
+    app.command(diagnose_command.diagnose)
     app.command(runs.translate)
     app.command(scores.evaluate, usage="Usage: limner evaluate [OPTIONS] RUN [RUN ...] DATA")
     app.command(scores.compare)

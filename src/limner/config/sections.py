@@ -163,6 +163,8 @@ class TrainingSettings(Section):
     """Processes that load data; 0 loads in the training process, fast enough once it is cached."""
     log_every: PositiveInt = 50
     """Steps between lines of the log; each line is the mean since the last."""
+    health: PositiveInt | None = 50
+    """Steps between looks at the health of the two networks (`limner diagnose`); None for never."""
     checkpoint_every: Annotated[float, Field(gt=0)] = 5.0
     """Epochs between checkpoints; fractions are allowed, here and below."""
     samples_every: Annotated[float, Field(gt=0)] | None = 10.0

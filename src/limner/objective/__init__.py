@@ -18,6 +18,7 @@ from limner.losses import (
     l1,
     l2,
     r1,
+    taken_for_real,
 )
 from limner.networks.normalisation import BatchNorm2d, held_vectors, in_parts
 from limner.objective.augment import AUGMENTATIONS, Drawn, draw
@@ -153,6 +154,12 @@ class Objective:
                 for real, fake in zip(real_logits, fake_logits, strict=True)
             ]
         )
+        if loss.threshold is not None:
+            shares = [
+                _mean([taken_for_real(scale, threshold=loss.threshold) for scale in logits])
+                for logits in (real_logits, fake_logits)
+            ]
+            terms["accuracy_real"], terms["accuracy_fake"] = shares[0], 1 - shares[1]
         total = total * self.discriminator_scale
         return total, {**terms, "total": total}
 

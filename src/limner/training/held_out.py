@@ -58,7 +58,7 @@ def held_out_losses(
             pair: dict[str, Any] = dict(dataset[index])
             batch = {name: pair[name][None].to(parameter.device) for name in FIELDS if name in pair}
             (part,) = parts_of(batch, 1, config.expansion)
-            part = _fitting(part, int(generator.multiple), dtype=parameter.dtype)  # pyright: ignore[reportArgumentType]
+            part = fitting(part, int(generator.multiple), dtype=parameter.dtype)  # pyright: ignore[reportArgumentType]
             pictures = pictures_of(generator, encoder, part, style=state.style)
             groups: dict[str, dict[str, Tensor]] = {}
             for name, discriminator, sees in zip(
@@ -88,7 +88,7 @@ def held_out_losses(
     return sums
 
 
-def _fitting(part: Part, multiple: int, *, dtype: torch.dtype) -> Part:
+def fitting(part: Part, multiple: int, *, dtype: torch.dtype) -> Part:
     """Cut a part to sides that the generator takes, with its type of numbers."""
     height, width = (side - side % multiple or side for side in part.target.shape[-2:])
     source, target, instance, weight = (

@@ -22,6 +22,7 @@ from limner.training.checkpoint import save_checkpoint
 from limner.training.datasets import TrainingData
 from limner.training.discriminator_weights import begin_epoch
 from limner.training.events import Events, Progress
+from limner.training.observed import Health
 from limner.training.parts import FIELDS
 from limner.training.state import State, average_buffers, set_learning_rates
 from limner.training.step import Update, training_step, update_in_turn
@@ -50,7 +51,8 @@ class Loop:
     """The remaining steps of a training: train, log, validate, save, and again.
 
     What it draws and measures it is given: `samples` writes a sheet and returns its path,
-    `validation` returns named figures, `is_better` compares two of a metric's.
+    `validation` returns named figures, `is_better` compares two of a metric's, `health` looks at
+    the two networks every `training.health` steps.
     """
 
     state: State
@@ -63,6 +65,7 @@ class Loop:
     is_better: Callable[[str, float, float | None], bool]
     bar: Progress | None = None
     update: Update = update_in_turn
+    health: Health | None = None
     means: Means = field(init=False)
     lr: float = 0.0
     waited: float = 0.0  # when the wait for the present step's batch began
@@ -124,6 +127,9 @@ class Loop:
         batch = {key: value for key, value in given.items() if key in FIELDS}
         batch = state.fabric.to_device(batch)
         scalars = training_step(state, batch, self.objective, update=self.update)
+        every = state.config.training.health
+        if self.health is not None and every is not None and state.step % every == 0:
+            scalars |= self.health(state, batch, self.objective)
         self.means.add(scalars, seconds=time.perf_counter() - self.waited)
         if self.bar is not None:
             self.bar.advance(state.step)
