@@ -22,7 +22,7 @@ from limner.checks import CheckResult, check_data
 from limner.checks.checking import Advancing
 from limner.config import Config, LabelSettings, to_yaml
 from limner.data import PairedDataset
-from limner.errors import ConfigError, DataError, OutOfMemoryError, TrainingError
+from limner.errors import ConfigError, DataError, OutOfMemoryError, ShapeError, TrainingError
 from limner.evaluation.evaluate import check_metrics, measure_translations
 from limner.evaluation.measure import find_weights
 from limner.evaluation.metrics import FIGURES
@@ -38,7 +38,7 @@ from limner.inference import Translator, default_cache_folder, shown_source
 from limner.networks import count_parameters
 from limner.networks.cpu_speed import kept_memory
 from limner.objective import Objective, make_perceptual
-from limner.run import check_run, checkpoint_folder, newest, writing
+from limner.run import HARMLESS, check_run, checkpoint_folder, misfit, newest, writing
 from limner.sheets import sample_sheet
 from limner.training.carry_over import Transfer, begin_from
 from limner.training.checkpoint import load_checkpoint
@@ -137,16 +137,20 @@ def train(
     if start is not None and newest(out) is None:
         checkpoint_folder(start)  # a run to start from that is none is refused before all else
     transfer: Transfer | None = None
-    checkpoint, changed = None, {}
+    decided: Any = None
     if fabric.is_global_zero:
-        checkpoint, changed = check_run(out, config, resume=resume, allow=allow)
-    checkpoint = fabric.broadcast(checkpoint)
+        decided = check_run(out, config, resume=resume, allow=allow)
+    checkpoint, changed = fabric.broadcast(decided)
     with training_memory(config, out):
         state = build_state(config, fabric)
         if checkpoint is None and start is not None:
             transfer = begin_from(state, start)
         elif checkpoint is not None:
-            load_checkpoint(state, checkpoint)
+            begun = changed.get("training.ema", (0.0, None))[0] is None
+            try:
+                load_checkpoint(state, checkpoint, begin_average=begun)
+            except ShapeError as error:
+                raise misfit(out, changed, error) from error
     state.frozen_until = round(config.training.fix_global * data.steps_per_epoch)
     if checkpoint is not None and not data.same_pairs(state.data) and "data" not in allow:
         raise ConfigError(
@@ -155,6 +159,11 @@ def train(
             "give the same data, or repeat with --allow data"
         )
     state.data = data.fingerprint
+    told: list[str] = []
+    anew = [key for key in changed if key.startswith(JUDGED_BY) and key not in HARMLESS]
+    if anew and state.best is not None:
+        state.best = None  # its figure is another one, or of other pictures
+        told.append(f"the best checkpoint is chosen anew, by another {anew[0]}")
     # All is checked: from here on the run is written to, by this training alone.
     with contextlib.ExitStack() as stack:
         if fabric.is_global_zero:
@@ -175,7 +184,7 @@ def train(
                 events.emit("transfer", step=0, run=str(start), **transfer.to_json())
         else:
             _complete_log(events, state, out)
-            for note in differences(read_events(out), facts):
+            for note in [*told, *differences(read_events(out), facts)]:
                 events.emit("note", text=note)
             machine = {key: facts[key] for key in ("device", "processes", "threads")}
             events.emit("resume", step=state.step, changed=changed, command=command, **machine)
@@ -285,6 +294,9 @@ def _facts(state: State, data: TrainingData, command: str) -> dict[str, Any]:
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
+
+JUDGED_BY = ("data.", "validation.best", "validation.images", "validation.s", "inference.")
+"""Settings in which figures of validation must agree to be compared, or the best begins anew."""
 
 SHEET_ROWS = 8
 

@@ -37,6 +37,10 @@ class CheckpointError(LimnerError):
     """A run or a checkpoint is missing, damaged or does not fit."""
 
 
+class ShapeError(CheckpointError):
+    """Weights are those of a network of other shapes."""
+
+
 class WeightsError(LimnerError):
     """Pretrained weights are missing, damaged or not the published ones."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from limner.config import Config, differences, read_config
-from limner.errors import CheckpointError, ConfigError, LimnerError, ran_out_of_memory
+from limner.errors import (
+    CheckpointError,
+    ConfigError,
+    LimnerError,
+    ShapeError,
+    ran_out_of_memory,
+)
 from limner.files import check_file, listed, lock, read_json
 
 # What changes no figure of a run, so that a resume may differ in it without being asked.
@@ -67,6 +73,12 @@ def check_run(
     checkpoint = newest(run) if path.exists() else None
     if checkpoint is not None:
         changed = differences(read_config(path), config)
+        for key, (old, new) in changed.items():
+            if (reason := _never_changed(key)) is not None:
+                raise ConfigError(
+                    f"{run} cannot be resumed with another {key} ({old} then, {new} now), since "
+                    f"{reason}: leave it as it was, or start a new run"
+                )
         refused = {key: pair for key, pair in changed.items() if not _allowed(key, allow)}
         if refused.get("data.direction", ("", ""))[0] is None:
             del refused["data.direction"]  # an imported run left it to the data
@@ -80,6 +92,32 @@ def check_run(
                 f"leave them as they were, or repeat with {flags}"
             )
     return checkpoint, changed
+
+
+def _never_changed(key: str) -> str | None:
+    """Return why no resume can change a key, whatever is allowed; None where one can."""
+    section, last = key.partition(".")[0], key.rpartition(".")[2]
+    if section not in ("generator", "discriminators", "encoder"):
+        return "a run begins there once" if key == "training.start_from" else None
+    if last in ("init", "init_gain"):
+        return "it draws a network's first weights, which have learnt since"
+    if last in ("name", "discriminators", "encoder"):
+        return "the weights are those of the networks that were trained"
+    return None
+
+
+def misfit(
+    run: Path, changed: Mapping[str, tuple[object, object]], error: ShapeError
+) -> LimnerError:
+    """Return why a run's weights do not fit settings in which it may differ."""
+    shaping = ("data.", "generator.", "discriminators.", "encoder.")
+    keys = [key for key in changed if key.startswith(shaping) and key not in HARMLESS]
+    if not keys:
+        return error
+    return ConfigError(
+        f"{run} cannot be resumed with another {', '.join(keys)}, which gives the networks other "
+        f"shapes than its weights have: leave it as it was, or start a new run"
+    )
 
 
 def _allowed(key: str, allow: tuple[str, ...]) -> bool:
@@ -218,7 +256,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
     """Return the tensors of a checkpoint's safetensors file by name, and the file's SHA-256.
 
     Raises:
-        CheckpointError: the file is missing, damaged or holds numbers that are not finite.
+        CheckpointError: the file is missing, damaged or not finite.
     """
     try:
         digest = verified(path)
@@ -241,14 +279,15 @@ def load_weights(network: nn.Module, path: Path) -> str:
         The file's SHA-256.
 
     Raises:
-        CheckpointError: the file is missing, damaged, not finite or of another architecture.
+        CheckpointError: the file is missing, damaged or not finite. ShapeError: it is of another
+            architecture.
     """
     weights, digest = read_weights(path)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip()
-        raise CheckpointError(
+        raise ShapeError(
             f"{path} does not fit the network of config.yaml ({reason}): were they copied together?"
         ) from None
     return digest

@@ -127,15 +127,22 @@ def contiguous(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
 
 
-def load_checkpoint(state: State, folder: Path) -> None:
+def load_checkpoint(state: State, folder: Path, *, begin_average: bool = False) -> None:
     """Make `state` what it was when the checkpoint was written.
+
+    Args:
+        state: of the same settings, or of settings that keep the networks' shapes.
+        folder: the checkpoint.
+        begin_average: whether the running average begins here, where the checkpoint has none.
 
     Raises:
         CheckpointError: a file is missing, damaged or of another architecture.
     """
     for name, network in state.networks.items():
         load_weights(network.plain, folder / f"{name}.safetensors")
-    if state.ema is not None:
+    if state.ema is not None and begin_average:
+        state.ema.load_state_dict(state.generator.plain.state_dict())
+    elif state.ema is not None:
         load_weights(state.ema, folder / "generator_ema.safetensors")
     content = read_state(folder)
     for name, network in state.networks.items():
