@@ -12,10 +12,13 @@ from PIL import Image
 from tiny import small
 
 from limner.api import train
+from limner.cli import main
 from limner.config import replace
 from limner.data import decode
+from limner.errors import DataError
 from limner.evaluation.evaluate import evaluate
 from limner.inference import Translator, result_suffix, translate_file
+from limner.inference.translation_plan import masks_of
 
 LOW, HIGH = -1024.0, 3071.0
 
@@ -119,3 +122,60 @@ def test_masks_of_8_bit_pictures_reach_the_figures(tmp_path: Path) -> None:
         results.scores.per_image["mae"], results.scores.per_image["l1"], strict=True
     ):
         assert whole * 255 == pytest.approx(inside)
+
+
+def test_masks_and_several_sources_reach_translate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["source.a,source.b,target,split"]
+    for number in range(2):
+        y, x = np.mgrid[:32, :32]
+        first = (x * 7 + number).astype(np.uint8)
+        second = (y * 1500).astype(np.uint16)
+        total = (first.astype(np.int16) - 100) * 8
+        for side, pixels in (("a", first), ("b", second), ("target", total)):
+            (tmp_path / side).mkdir(exist_ok=True)
+            tifffile.imwrite(tmp_path / side / f"{number}.tif", pixels)
+        mask = np.zeros((32, 32), np.uint8)
+        mask[8:20, 4:30] = 255
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{number}.png")
+        lines.append(f"a/{number}.tif,b/{number}.tif,target/{number}.tif,train")
+    (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
+    config = small(
+        "data.channels=[2, 1]", "data.mode=none", "discriminators=[]", "training.epochs=1",
+        "data.range.source={percentiles: [0, 100]}", "data.range.target=[-800, 1240]",
+    )  # fmt: skip
+    run = tmp_path / "run"
+    train(replace(config, {"data.root": str(tmp_path / "list.csv")}), out=run)
+    ends = Translator.load(run).config.data.range.source
+    assert ends == ((0, 218), (0, 46500))  # each in its own values
+    out = tmp_path / "out"
+    main(["translate", str(run), str(tmp_path / "list.csv"), "--out", str(out), "--masks",
+          str(tmp_path / "masks"), "--device", "cpu"])  # fmt: skip
+    assert "low end" in capsys.readouterr().err
+    for number in range(2):
+        picture = decode(out / f"{number}.tif")[0]
+        inside = torch.zeros(32, 32, dtype=torch.bool)
+        inside[8:20, 4:30] = True
+        assert picture.dtype == torch.int16
+        assert (picture[~inside] == -800).all()
+        assert len(picture[inside].unique()) > 50
+    main(["evaluate", str(run), str(tmp_path / "list.csv"), "--split", "train", "--device", "cpu",
+          "--metrics", "mae"])  # fmt: skip
+    with pytest.raises(DataError, match=r"--masks|mask"):
+        masks_of([tmp_path / "a" / "0.tif", tmp_path / "9.tif"], tmp_path / "masks")
+
+
+def test_a_run_that_enlarges_translates_to_the_larger_size(tmp_path: Path) -> None:
+    for number in range(2):
+        fine = np.random.default_rng(number).integers(0, 256, (32, 48), dtype=np.uint8)
+        for side, pixels in (("source", fine[::2, ::2]), ("target", fine)):
+            (tmp_path / "data" / "train" / side).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / "data" / "train" / side / f"{number}.png")
+    config = small("data.channels=1", "data.mode=crop", "discriminators=[]", "training.epochs=1")
+    train(replace(config, {"data.root": str(tmp_path / "data")}), out=tmp_path / "run")
+    translator = Translator.load(tmp_path / "run")
+    assert translator.config.data.factor == 2
+    translate_file(translator, tmp_path / "data/train/source/0.png", tmp_path / "0.png")
+    assert decode(tmp_path / "0.png").shape == (1, 32, 48)

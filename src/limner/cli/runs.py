@@ -31,6 +31,7 @@ def translate(
     convert: Annotated[bool, Parameter(negative=())] = False,
     recursive: Annotated[bool, Parameter(negative=())] = False,
     instances: Path | None = None,
+    masks: Path | None = None,
     style: Path | None = None,
     samples: Few | None = None,
     as_: Annotated[
@@ -58,6 +59,7 @@ def translate(
     - `limner translate runs/facades a.png "more/*.png" --out photos --size original`
     - `limner translate runs/facades facades/test --side right --out photos`
     - `limner translate runs/city cityscapes/test_label --out photos`
+    - `limner translate runs/ct contrasts.csv --out ct --masks bodies`
     - `limner translate runs/vae labels/ --out dusk --style evening.jpg`
     - `limner translate runs/vae labels/ --out many --samples 5`
 
@@ -66,7 +68,8 @@ def translate(
     run
         The run's folder.
     inputs
-        Files, folders (their images) and quoted globs.
+        Files, folders (their images), quoted globs, and manifests (CSV): the files of their columns
+        source or source.NAME.
     out
         Folder for the results.
     size
@@ -81,6 +84,9 @@ def translate(
     instances
         Folder of instance maps, for a run that draws their edges; those beside the label maps
         (`test_inst` by `test_label`) are found without it.
+    masks
+        Folder of masks with the names of the inputs: where they are 0 the results hold nodata, or
+        the low end of their range where their type has no room for it.
     style
         A picture whose style the results take, for a run with an encoder (`spade-vae`).
     samples
@@ -106,7 +112,10 @@ def translate(
         check_sources,
         check_style,
         draw_codes,
+        further_sources,
         latent_of,
+        masks_of,
+        outside_masks,
         plan_translation,
         read_style,
         result_suffix,
@@ -139,9 +148,12 @@ def translate(
         recursive=recursive,
     )
     sources = list(dict.fromkeys(source for source, _ in tasks))
-    check_sources(config, sources)
+    more = further_sources(inputs)
+    check_sources(config, sources, more=more)
+    of_source = {} if masks is None else masks_of(sources, masks)
+    said = outside_masks(config, as_) if masks is not None or config.data.mask else None
     halves, note = sides_of(config, sources, side=side, size=size)
-    for sentence in (translator.note, note):
+    for sentence in (translator.note, note, said):
         if sentence is not None:
             say(sentence, aside=True)
     picture = None if style is None else read_style(config, style)
@@ -159,6 +171,8 @@ def translate(
                 code=None if codes is None else codes[number % len(codes)][None],
                 wanted_type=as_,
                 truncate=truncate,
+                more=more.get(source, ()),
+                mask=of_source.get(source),
             )
             advance()
     if json:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from limner.cli.options import (
     Device,
@@ -22,6 +25,7 @@ from limner.cli.options import (
     say,
 )
 from limner.cli.segmentation_options import SegmentationOptions, load, print_segmentation
+from limner.errors import ConfigError
 
 DEFAULT_METRICS = "l1,psnr,ssim"
 
@@ -76,8 +80,6 @@ def evaluate(
     out
         Folder of the comparison of several runs; `comparison` if not given.
     """
-    from limner.errors import ConfigError
-
     *runs, data = runs_and_data
     if not runs:
         raise ConfigError(
@@ -136,6 +138,9 @@ def compare(
     weights: Weights = None,
     device: Device = "auto",
     seed: Seed = 2020,
+    range_: Annotated[str | None, Parameter(name="--range", allow_leading_hyphen=True)] = None,
+    nodata: float | None = None,
+    masks: Path | None = None,
     json: Json = False,
     seg: SegmentationOptions | None = None,
 ) -> None:
@@ -147,6 +152,7 @@ def compare(
     **Examples**
 
     - `limner compare photos/real photos/made --metrics ssim,lpips,fid --weights ~/weights`
+    - `limner compare ct/real ct/made --range -1024,3071 --metrics mae,psnr,ssim --masks bodies`
     - `limner compare photos/real photos/made --metrics seg --labels labels --segmenter net.onnx`
 
     Parameters
@@ -157,28 +163,53 @@ def compare(
         Folder of the pictures to be judged.
     seed
         Decides the subsets of KID and the bootstrap intervals.
+    range_
+        LOW,HIGH in the files' unit: files of any type are then compared by their own numbers, with
+        HIGH - LOW as the peak of psnr and ssim, and what is not finite does not count.
+    nodata
+        With --range: a value that stands for none.
+    masks
+        With --range: a folder of masks of the same names; where they are 0 pixels do not count.
     """
+    from limner.data import Span
     from limner.evaluation.measure import compare_folders
+    from limner.evaluation.value_folders import compare_values
     from limner.terminal import stages
 
     device = pick_device(device)
     segmentation = load(seg, names(metrics), device=device)
+    ends = _ends(range_)
+    if ends is None and (nodata is not None or masks is not None):
+        raise ConfigError("--nodata and --masks belong to --range LOW,HIGH: state the range, too")
+    if ends is not None and segmentation is not None:
+        raise ConfigError("seg is of 8-bit pictures: leave --range out for it")
     with stages() as progress:
-        scores = compare_folders(
-            real,
-            fake,
-            metrics=names(metrics),
-            weights=weights,
-            device=device,
-            seed=seed,
-            progress=progress,
-            segmentation=segmentation,
-        )
+        common = {"weights": weights, "device": device, "seed": seed, "progress": progress}
+        if ends is not None:
+            span = Span(*ends, nodata="nan" if nodata is None else nodata)
+            scores = compare_values(
+                real, fake, metrics=names(metrics), span=span, masks=masks, **common
+            )
+        else:
+            scores = compare_folders(
+                real, fake, metrics=names(metrics), segmentation=segmentation, **common
+            )
     if json:
         print_json(scores.to_json())
     else:
         print_scores(scores.values, scores.details)
         print_segmentation(scores.details)
+
+
+def _ends(text: str | None) -> tuple[float, float] | None:
+    """Return the two ends of LOW,HIGH; None for None."""
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--range {text}: give LOW,HIGH such as -1024,3071") from None
+    return low, high
 
 
 def report(run: Path, *, json: Json = False) -> None:

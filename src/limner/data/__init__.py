@@ -37,6 +37,8 @@ from limner.data.layouts import (
     splits,
 )
 from limner.data.loader import EpochBatches, batches_per_epoch, make_loader
+from limner.data.manifest import sources_in
+from limner.data.masks import fitted_mask, otsu_mask
 from limner.data.opening import (
     decide_interpolation,
     derive_ranges,
@@ -44,7 +46,7 @@ from limner.data.opening import (
     scan,
     validate,
 )
-from limner.data.pair_reading import read_pair
+from limner.data.pair_reading import read_pair, read_sources
 from limner.data.pairs import Pair, files_of, images_in, left_out, natural
 from limner.data.pixels import (
     MODES,
@@ -57,7 +59,7 @@ from limner.data.pixels import (
     resize,
     to_float,
 )
-from limner.data.ranges import Span, stored_type, to_file_values
+from limner.data.ranges import Span, nodata_fits, stored_type, to_file_values
 
 __all__ = [
     "MODES",
@@ -91,6 +93,7 @@ __all__ = [
     "expand",
     "files_of",
     "find_pairs",
+    "fitted_mask",
     "header",
     "images_in",
     "instance_beside",
@@ -102,18 +105,22 @@ __all__ = [
     "make_loader",
     "natural",
     "network_input",
+    "nodata_fits",
     "only_label_maps",
     "open_dataset",
+    "otsu_mask",
     "probe",
     "read_description",
     "read_instances",
     "read_label_pair",
     "read_labels",
     "read_pair",
+    "read_sources",
     "residence",
     "resize",
     "resized_ids",
     "scan",
+    "sources_in",
     "splits",
     "stored_type",
     "to_file_values",

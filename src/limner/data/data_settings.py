@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from limner.data.masks import Automatic
 from limner.data.pair_reading import Resizing
 from limner.data.ranges import Scale, Span
 from limner.errors import ConfigError
@@ -159,6 +160,8 @@ class DataSettings(Section):
     """Words for what values are counted in, such as HU or dB; figures are told in them."""
     nodata: Annotated[float, Field(allow_inf_nan=False)] | Literal["nan"] | None = None
     """A value of stated ranges that stands for none, nan for numbers not finite; None for off."""
+    mask: Automatic | None = None
+    """otsu: what stands out of the source's background counts alone; otsu-target: the target's."""
     type: TypeSettings = TypeSettings()
     """What the files hold; a translation is written so."""
     cache_gib: Annotated[float, Field(ge=0)] = 4.0
@@ -177,6 +180,11 @@ class DataSettings(Section):
             )
         if self.labels is not None and self.range.source != "type":
             raise ValueError("data.range.source is of pictures, and data.labels reads label maps")
+        if self.labels is not None and self.mask == "otsu":
+            raise ValueError(
+                "data.mask=otsu is of a source's values, and label maps have none: say "
+                "data.mask=otsu-target"
+            )
         for role, span, channels in zip(
             ("source", "target"), self.spans, self.channels, strict=True
         ):

@@ -15,11 +15,11 @@ from torch.utils.data import Dataset
 from limner.data.dataset_cache import DatasetCache, file_bytes, file_name
 from limner.data.decode import Header
 from limner.data.labelmaps import LabelMaps, packed, read_label_pair, unpacked
+from limner.data.masks import Automatic, fitted_mask, otsu_mask
 from limner.data.pair_reading import (
     Resizing,
     Size,
     common_size,
-    read_mask,
     read_pair,
     read_target,
 )
@@ -79,8 +79,8 @@ class PairedDataset(Dataset):
     interpolation: for source and target. cache: made by `planned_cache`, or None. labels: how
     label maps are read; None where sources are pictures. spans: the stated ranges of source and
     target. resizing: what is done where the sizes of a pair differ (see
-    `pair_reading.common_size`). With a `residence`, which is set after
-    the data set is made, tensors are on its device.
+    `pair_reading.common_size`). mask: which automatic mask is drawn beside those of files. With a
+    `residence`, which is set after the data set is made, tensors are on its device.
 
     Raises `ConfigError` for settings that clash, and `DataError`, naming the file, for an image
     that turns out damaged.
@@ -103,6 +103,7 @@ class PairedDataset(Dataset):
         labels: LabelMaps | None = None,
         spans: Spans = (None, None),
         resizing: Resizing = "multiple",
+        mask: Automatic | None = None,
     ):
         if seed < 0:
             raise ConfigError(f"seed is {seed}: it must be zero or more")
@@ -126,9 +127,12 @@ class PairedDataset(Dataset):
                 self._fields.append(_INSTANCE_PLANES)
         self.spans = spans
         self.resizing = resizing
+        self.mask = mask
         self._measured = any(span is not None for span in spans)
-        self.masked = any(pair.mask is not None for pair in self.pairs) or any(
-            span is not None and span.nodata is not None for span in spans
+        self.masked = (
+            mask is not None
+            or any(pair.mask is not None for pair in self.pairs)
+            or any(span is not None and span.nodata is not None for span in spans)
         )
         if self.masked:
             self._fields.append(1)
@@ -223,7 +227,7 @@ class PairedDataset(Dataset):
         if self._measured:
             plain = (*plain, self.spans)
         if self.masked:
-            plain = (*plain, "mask")
+            plain = (*plain, "mask", *([] if self.mask is None else [self.mask]))
         if self.resizing != "multiple":
             plain = (*plain, self.resizing)
         return plain if self.labels is None else (*plain, self.labels)
@@ -243,7 +247,8 @@ class PairedDataset(Dataset):
         planes = [resize(part, size, interpolation="nearest") for part in planes]
         target, valid = self._side(1, target, pair.target, size)
         source, *rest = (part.to(target.dtype) for part in planes)
-        return torch.cat([source, target, *rest, *self._mask(pair, [valid], target, sizes)])
+        mask = self._mask(pair, [valid], sizes, source=None, target=target)
+        return torch.cat([source, target, *rest, *mask])
 
     def _common(self, pair: Pair, source: Tensor, target: Tensor) -> tuple[Size, set[Size]]:
         """Return the size that both images of a pair come to, and their own sizes."""
@@ -272,7 +277,8 @@ class PairedDataset(Dataset):
         target, counts = self._side(1, target, pair.target, size)
         if source.dtype != target.dtype:
             source, target = to_uint16(source), to_uint16(target)
-        return torch.cat([source, target, *self._mask(pair, [valid, counts], target, sizes)])
+        mask = self._mask(pair, [valid, counts], sizes, source=source, target=target)
+        return torch.cat([source, target, *mask])
 
     def _side(
         self, side: int, image: Tensor, path: Path, size: Size
@@ -287,24 +293,27 @@ class PairedDataset(Dataset):
         return resized(scaled, valid, size, interpolation=interpolation)
 
     def _mask(
-        self, pair: Pair, valid: Sequence[Tensor | None], like: Tensor, sizes: set[Size]
+        self,
+        pair: Pair,
+        valid: Sequence[Tensor | None],
+        sizes: set[Size],
+        *,
+        source: Tensor | None,
+        target: Tensor,
     ) -> list[Tensor]:
         """Return the plane that tells which pixels count, where there is one."""
         if not self.masked:
             return []
-        size: Size = (like.shape[-2], like.shape[-1])
+        size: Size = (target.shape[-2], target.shape[-1])
         plane = torch.ones((1, *size), dtype=torch.bool)
         if pair.mask is not None:
-            mask = read_mask(pair.mask).to(torch.uint8)
-            if tuple(mask.shape[-2:]) not in sizes:
-                raise DataError(
-                    f"{pair.mask} is {mask.shape[-1]}x{mask.shape[-2]}, which neither image of its "
-                    f"pair {pair.source} is: a mask must have the pair's size"
-                )
-            plane &= resize(mask, size, interpolation="nearest").bool()
+            plane &= fitted_mask(pair.mask, size, own=sizes)
         for counts in valid:
             plane = plane if counts is None else plane & counts
-        return [plane.to(like.dtype)]
+        drawn_of = {"otsu": source, "otsu-target": target}.get(self.mask or "")
+        if drawn_of is not None:
+            plane &= otsu_mask(drawn_of, plane)
+        return [plane.to(target.dtype)]
 
 
 def different_sizes(pair: Pair, source: Size, target: Size) -> str:

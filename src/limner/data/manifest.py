@@ -96,6 +96,23 @@ def read_manifest(path: Path) -> dict[str, list[Pair]]:
     return {split: _uniquely_named(rows, path, split) for split, rows in splits.items()}
 
 
+def sources_in(path: Path) -> list[tuple[Path, ...]]:
+    """Return the sources of every row of a manifest, whatever else it lists or lacks.
+
+    Raises:
+        DataError: there is no column of sources, or a file cannot be found.
+    """
+    columns, rows = _table(path)
+    sources = _sources(columns)
+    if not sources:
+        raise DataError(f"{path} has no column source or source.NAME: name one in its first line")
+    files = [tuple(_file(path.parent, cells[key]) for key in sources) for _, cells in rows]
+    lost = [str(file) for row in files for file in row if not file.is_file()]
+    if lost:
+        raise DataError(f"{path} names files that cannot be found: {named(lost)}")
+    return list(dict.fromkeys(files))
+
+
 def _file(folder: Path, cell: str) -> Path:
     path = folder / cell
     if "\\" in cell and not path.exists():  # written on Windows

@@ -17,6 +17,7 @@ from limner.data.decode import Header, decode, probe
 from limner.data.labelmaps import LabelMaps
 from limner.data.labels import check_labels
 from limner.data.layouts import find_pairs
+from limner.data.masks import Automatic
 from limner.data.pair_reading import (
     Resizing,
     common_size,
@@ -68,13 +69,14 @@ def open_dataset(
     labels: LabelMaps | None = None,
     spans: Spans = (None, None),
     resizing: Resizing = "multiple",
+    mask: Automatic | None = None,
 ) -> PairedDataset:
     """Find the pairs of a split, check them all, decide what is "auto" and open the cache.
 
     Args:
         root, split, direction: the data set, as `find_pairs` takes them.
-        mode, size, flip, channels, convert, seed, augment, spans, resizing: as `PairedDataset` has
-            them.
+        mode, size, flip, channels, convert, seed, augment, spans, resizing, mask: as
+            `PairedDataset` has them.
         load_size: (height, width) before cropping; `size` if None.
         interpolation: for source and target; the data set's own `interpolation` says what "auto"
             became (give that to the other splits of a run, so that all are alike).
@@ -127,6 +129,7 @@ def open_dataset(
         labels=labels,
         spans=spans,
         resizing=resizing,
+        mask=mask,
     )
     if cache_folder is not None:
         claims = {}

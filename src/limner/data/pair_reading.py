@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from limner.data.decode import Header, decode, decode_ids, probe
+from limner.data.decode import Header, decode, probe
 from limner.data.pairs import Pair, odd_width
 from limner.data.pixels import to_uint16
 from limner.errors import DataError
@@ -43,13 +43,6 @@ def read_pair(pair: Pair, *, stated: bool = False) -> tuple[Tensor, Tensor]:
 def read_target(pair: Pair) -> Tensor:
     """Decode the target of a pair alone, C x H x W; raises as `read_pair`."""
     return decode(pair.target) if pair.source_half is None else read_pair(pair)[1]
-
-
-def read_mask(path: Path) -> Tensor:
-    """Return which pixels count, 1 x H x W booleans: those not 0 in the mask's first channels."""
-    image = decode_ids(path)
-    colours = image[: 3 if len(image) > 2 else 1]
-    return (colours.to(torch.float32) != 0).any(dim=0, keepdim=True)
 
 
 def read_sources(paths: Sequence[Path], *, stated: bool = False) -> Tensor:

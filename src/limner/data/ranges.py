@@ -250,6 +250,12 @@ def _countable(image: Tensor, span: Span | None) -> np.ndarray:
     return torch.cat([some, values.min()[None], values.max()[None]]).numpy()
 
 
+def nodata_fits(nodata: float, dtype: str) -> bool:
+    """Tell whether a type of whole numbers holds a value that stands for none."""
+    bounds = np.iinfo(dtype)
+    return float(nodata).is_integer() and bounds.min <= nodata <= bounds.max
+
+
 def to_file_values(
     picture: Tensor,
     span: Span | None,
@@ -267,8 +273,11 @@ def to_file_values(
         wanted: uint8, uint16, int16 or float32; uint8 of a stated range is a preview, that range
             from 0 to 255; other types hold the data's own values, rounded and clipped where they
             are whole numbers. None for `stored`.
-        counts: which pixels count, 1 x H x W; where the type can hold `nodata`, the others get it.
+        counts: which pixels count, 1 x H x W; the others become `nodata` where the type can hold
+            it, and the range's low end elsewhere.
     """
+    if counts is not None:
+        picture = torch.where(counts.to(picture.device).bool(), picture, -1.0)
     dtype = wanted or stored
     nothing = None if span is None or wanted == "uint8" else span.nodata
     if span is None:
@@ -284,7 +293,7 @@ def to_file_values(
     else:
         bounds = np.iinfo(dtype)
         samples = np.rint(values).clip(bounds.min, bounds.max).astype(dtype)
-        fits = isinstance(nothing, int | float) and bounds.min <= nothing <= bounds.max
+        fits = isinstance(nothing, int | float) and nodata_fits(nothing, dtype)
     if counts is not None and fits:
         holes = ~counts.cpu().numpy().astype(bool)
         samples[np.broadcast_to(holes, samples.shape)] = float(nothing or 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -48,7 +48,8 @@ class Pictures:
         if image.ndim != 3 or image.dtype not in (torch.uint8, torch.uint16):
             raise DataError(
                 f"{name} is {image.dtype} of shape {tuple(image.shape)}: metrics read images of "
-                "8 or 16 bits, C x H x W"
+                "8 or 16 bits, C x H x W; state the range of others (limner compare --range "
+                "LOW,HIGH)"
             )
         if image.dtype == torch.uint16:
             image = ((image.to(torch.int32) + 128) // 257).to(torch.uint8)
@@ -158,16 +159,20 @@ class Pairs:
 
 
 class Files:
-    """Image files, decoded when asked for."""
+    """Image files, decoded when asked for, and shown as `view` makes them where it is given."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(
+        self, paths: Sequence[Path], view: Callable[[Tensor, Path], Tensor] | None = None
+    ) -> None:
         self.paths = tuple(paths)
+        self.view = view
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor:
-        return decode(self.paths[index])
+        image = decode(self.paths[index])
+        return image if self.view is None else self.view(image, self.paths[index])
 
 
 def listed(folder: Path) -> list[Path]:

@@ -199,12 +199,13 @@ def compare_folders(
     cache: bool = True,
     segmentation: Segmentation | None = None,
     groups: Mapping[str, str] | None = None,
+    view: Callable[[Tensor, Path], Tensor] | None = None,
 ) -> Scores:
     """Return the `metrics` of the images in the folder `fake` against those in `real`.
 
     Where a paired metric is asked for, pictures are paired by name, and `DataError` lists those
     without a partner; otherwise names and numbers may differ. `segmentation` is what the metric
-    `seg` needs. The rest is as in `measure`.
+    `seg` needs; `view` makes 8-bit pictures of what the files hold. The rest is as in `measure`.
     """
     rest = without_seg(metrics, segmentation)
     scores = Scores({}, {}, {})
@@ -216,8 +217,8 @@ def compare_folders(
         else:
             left, right = listed(real), listed(fake)
         scores = measure(
-            Files(left),
-            Files(right),
+            Files(left, view),
+            Files(right, view),
             metrics=rest,
             weights=weights,
             device=device,

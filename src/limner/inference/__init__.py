@@ -5,6 +5,7 @@ from limner.inference.style import check_style, draw_codes, latent_of, read_styl
 from limner.inference.translate_files import (
     default_cache_folder,
     open_pairs,
+    outside_masks,
     picture_suffix,
     read_source,
     result_suffix,
@@ -12,7 +13,13 @@ from limner.inference.translate_files import (
     translate_file,
     write_picture,
 )
-from limner.inference.translation_plan import check_sources, plan_translation, sides_of
+from limner.inference.translation_plan import (
+    check_sources,
+    further_sources,
+    masks_of,
+    plan_translation,
+    sides_of,
+)
 from limner.inference.translator import Translator, as_for_pictures, pad_to_multiple, to_bytes
 
 __all__ = [
@@ -23,8 +30,11 @@ __all__ = [
     "check_style",
     "default_cache_folder",
     "draw_codes",
+    "further_sources",
     "latent_of",
+    "masks_of",
     "open_pairs",
+    "outside_masks",
     "pad_to_multiple",
     "picture_suffix",
     "plan_translation",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -21,12 +22,15 @@ from limner.data import (
     as_channels,
     class_colours,
     coloured,
-    decode,
+    fitted_mask,
     instance_beside,
     label_maps,
     label_table,
+    nodata_fits,
     open_dataset,
+    otsu_mask,
     read_label_pair,
+    read_sources,
     resize,
     resized_ids,
     to_file_values,
@@ -93,6 +97,7 @@ def open_pairs(
         labels=maps_of(config),
         spans=data.spans,
         resizing=data.resize,
+        mask=data.mask,
     )
 
 
@@ -113,6 +118,8 @@ def translate_file(
     code: Tensor | None = None,
     wanted_type: str | None = None,
     truncate: bool = False,
+    more: Sequence[Path] = (),
+    mask: Path | None = None,
 ) -> None:
     """Translate one picture file, or label map, into another.
 
@@ -126,6 +133,9 @@ def translate_file(
         style, code: as the translator takes them.
         wanted_type: of the samples written; None for the target's, as `write_values` has it.
         truncate: cut values off to 8 bits, where they are rounded otherwise.
+        more: further files of the source, whose channels follow.
+        mask: an image that is 0 where the result is `data.nodata`, or the low end of its range
+            where its type cannot hold that.
 
     Raises:
         DataError: the picture cannot be used; ConfigError: `size` is none of the above.
@@ -134,7 +144,7 @@ def translate_file(
     maps = maps_of(config)
     counts = None
     if maps is None:
-        image, counts = read_source(config, source, size=size, side=side)
+        image, counts = read_source(config, source, size=size, side=side, more=more, mask=mask)
         image = image[None]
         picture = translator(image, style=style, code=code, names=[source.stem])
     else:
@@ -142,9 +152,13 @@ def translate_file(
         wanted = _size(size, read[0], config)
         ids, instance = (None if ids is None else resized_ids(ids, wanted)[None] for ids in read)
         assert ids is not None
+        if mask is not None:
+            counts = fitted_mask(mask, wanted, own={(read[0].shape[-2], read[0].shape[-1])})
         picture = translator(ids, instance, style=style, code=code, names=[source.stem])
     if truncate:
-        write_picture(picture[0], result, truncate=True)
+        shown = picture[0].cpu()
+        shown = shown if counts is None else torch.where(counts, shown, -1.0)
+        write_picture(shown, result, truncate=True)
     else:
         write_values(config, picture[0], result, wanted=wanted_type, counts=counts)
 
@@ -155,13 +169,17 @@ def read_source(
     *,
     size: str = "trained",
     side: Literal["left", "right"] | None = None,
+    more: Sequence[Path] = (),
+    mask: Path | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Return a picture as a run takes its sources, float32 C x H x W in [-1, 1], its size settled.
 
-    The second tells which pixels count, 1 x H x W, where the run knows values that stand for none.
+    The second tells which pixels count, 1 x H x W, where there is a mask, the run draws one
+    (`data.mask`) or it knows values that stand for none.
     """
     data = config.data
-    image = decode(path)
+    span = data.spans[0]
+    image = read_sources([path, *more], stated=span is not None)
     if side is not None:
         width = image.shape[-1]
         if width % 2:
@@ -171,13 +189,22 @@ def read_source(
         half = width // 2
         image = image[..., :half] if side == "left" else image[..., half:]
     cure = f"save it with {data.channels[0]}, or take a run trained with data.convert=true"
-    image = as_channels(image, data.channels[0], convert=data.convert, path=path, cure=cure)
-    wanted, span = _size(size, image, config), data.spans[0]
+    image = as_channels(
+        image, data.channels[0], convert=data.convert and not more, path=path, cure=cure
+    )
+    wanted = _size(size, image, config)
     how = "bicubic" if data.interpolation[0] == "auto" else data.interpolation[0]
     if span is None:
-        return to_float(resize(image, wanted, interpolation=how)), None
-    scaled, counts = span.to_network(image, path=path)
-    return resized(scaled, counts, wanted, interpolation=how)
+        scaled, counts = to_float(resize(image, wanted, interpolation=how)), None
+    else:
+        scaled, counts = span.to_network(image, path=path)
+        scaled, counts = resized(scaled, counts, wanted, interpolation=how)
+    if mask is not None:
+        given = fitted_mask(mask, wanted, own={(image.shape[-2], image.shape[-1])})
+        counts = given if counts is None else counts & given
+    if data.mask == "otsu":
+        counts = otsu_mask(scaled, counts)
+    return scaled, counts
 
 
 def _size(text: str, image: Tensor, config: Config) -> tuple[int, int]:
@@ -190,6 +217,17 @@ def _size(text: str, image: Tensor, config: Config) -> tuple[int, int]:
     if match is None or "0" in match.groups():
         raise ConfigError(f"--size {text}: give trained, original or HEIGHTxWIDTH such as 256x512")
     return int(match[1]), int(match[2])
+
+
+def outside_masks(config: Config, wanted: str | None = None) -> str:
+    """Return the sentence on what translations hold where pixels do not count."""
+    span, dtype = config.data.spans[1], wanted or config.data.type.target or "uint8"
+    nodata = None if span is None or wanted == "uint8" else span.nodata
+    if dtype == "float32" and nodata is not None:
+        return f"outside the masks stands nodata ({nodata})"
+    if isinstance(nodata, int | float) and nodata_fits(nodata, dtype):
+        return f"outside the masks stands nodata ({nodata:g})"
+    return "outside the masks stands the low end of the targets' range"
 
 
 def result_suffix(config: Config, wanted: str | None = None) -> str:

@@ -7,16 +7,19 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from limner.config import Config
-from limner.data import images_in, natural, only_label_maps
+from limner.data import images_in, natural, only_label_maps, sources_in
 from limner.data.decode import header
+from limner.data.pairs import named
 from limner.data.pixels import channel_problem
 from limner.errors import ConfigError, DataError
 from limner.filenames import NAME_BYTES, listed_tree, safe_name
 
 Side = Literal["left", "right"]
+MANIFEST = ".csv"
 SIDES = ("auto", "left", "right", "whole")
 # What rounding of sides and of crops leaves of a ratio.
 _ALIKE = 0.02
@@ -38,7 +41,8 @@ def plan_translation(
     have one name) keep its folders, too.
 
     Args:
-        inputs: files, folders (the images right inside them) and glob patterns.
+        inputs: files, folders (the images right inside them), glob patterns and manifests, whose
+            rows stand for their first source.
         out: the folder of the results.
         suffix: of the results; see `picture_suffix`.
         overwrite: whether results that exist may be replaced.
@@ -55,7 +59,8 @@ def plan_translation(
         stems = Counter(path.stem for path in matches)
         tree = (recursive and Path(text).is_dir()) or any(n > 1 for n in stems.values())
         for path in matches:
-            below = path.parent.relative_to(home) if tree else Path()
+            inside = tree and path.is_relative_to(home)
+            below = path.parent.relative_to(home) if inside else Path()
             homes.setdefault(path, below)
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file: give a folder as --out")
@@ -85,6 +90,8 @@ def _matching(text: str, *, labels: bool, recursive: bool) -> tuple[Path, list[P
                 f"{text} holds no image itself, only subfolders: give --recursive to translate "
                 "what lies in them, or name one of them"
             )
+    elif path.is_file() and path.suffix.lower() == MANIFEST:
+        home, matches = path.parent, [files[0] for files in sources_in(path)]
     elif path.is_file():
         home, matches = path.parent, [path]
     else:
@@ -98,28 +105,60 @@ def _matching(text: str, *, labels: bool, recursive: bool) -> tuple[Path, list[P
     return home, matches
 
 
+def further_sources(inputs: Sequence[str]) -> dict[Path, tuple[Path, ...]]:
+    """Return the further files of sources that manifests among the inputs list, by the first."""
+    manifests = [Path(text) for text in inputs if Path(text).suffix.lower() == MANIFEST]
+    rows = [files for path in manifests if path.is_file() for files in sources_in(path)]
+    return {files[0]: files[1:] for files in rows if len(files) > 1}
+
+
+def masks_of(sources: Sequence[Path], folder: Path) -> dict[Path, Path]:
+    """Return the mask of each source: the file of its name in a folder.
+
+    Raises:
+        DataError: the folder is not there, or has no mask for a source.
+    """
+    if not folder.is_dir():
+        raise DataError(f"--masks {folder} is no folder: give the one that holds the masks")
+    by_name = {path.stem: path for path in images_in(folder)}
+    lacking = [source.name for source in sources if source.stem not in by_name]
+    if lacking:
+        raise DataError(
+            f"{folder} holds no mask of the name of {named(lacking)}: give every picture one, or "
+            "leave --masks out"
+        )
+    return {source: by_name[source.stem] for source in sources}
+
+
 def _numbers(count: int) -> list[str]:
     if count < 1:
         raise ConfigError(f"--samples {count}: give 1 or more")
     return [f"_{number:0{len(str(count))}d}" for number in range(1, count + 1)]
 
 
-def check_sources(config: Config, sources: Sequence[Path]) -> None:
+def check_sources(
+    config: Config,
+    sources: Sequence[Path],
+    *,
+    more: Mapping[Path, Sequence[Path]] = MappingProxyType({}),
+) -> None:
     """Look at every source's header, so that what cannot be used is named before work starts.
+
+    `more` are further files of some sources, whose channels follow.
 
     Raises:
         DataError: a file is no image, or has other channels than the run's sources.
     """
     data = config.data
     for source in sources:
-        stored, _, _ = header(source)
+        stored = sum(header(path)[0] for path in (source, *more.get(source, ())))
         if data.labels is not None:
             continue
         wanted = data.channels[0]
         problem = channel_problem(
             stored,
             wanted,
-            convert=data.convert,
+            convert=data.convert and source not in more,
             path=source,
             cure=f"give images of {wanted} channels"
             + ("" if data.convert else ", or --convert to convert 1, 2, 3 and 4 channels"),
