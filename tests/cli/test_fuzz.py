@@ -190,7 +190,6 @@ def command_lines(draw: st.DrawFn) -> list[str]:
     suppress_health_check=list(HealthCheck),
 )
 @given(words=command_lines())
-@pytest.mark.timeout(0)
 @pytest.mark.slow
 def test_no_command_line_ends_in_a_fault(home: Path, words: list[str]) -> None:
     out, err = io.StringIO(), io.StringIO()

@@ -33,7 +33,6 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0)
 @pytest.mark.parametrize("command", killing_calls.COMMANDS if LONG else ["train", *QUICK])
 def test_a_command_that_was_killed_ends_as_any_when_it_is_called_again(
     command: str, start: Path, tmp_path: Path

@@ -45,7 +45,6 @@ def test_a_pipe_in_the_place_of_a_file(pipe: str, start: Path, tmp_path: Path) -
         capture_output=True,
         text=True,
         check=False,
-        timeout=250,
     )
     assert done.returncode == 2, done.stderr
     assert [line[:8] for line in done.stderr.splitlines()] == ["limner: "]

@@ -32,8 +32,6 @@ cells:
   soft: {objective.real_label: 0.9}
 metrics: [l1, ssim]
 """
-PATIENCE = 600.0
-"""Seconds after which a test gives up; none waits so long unless something hangs."""
 
 
 def planned(drawn: Path, folder: Path) -> Plan:
@@ -51,9 +49,7 @@ def figures(plan: Plan, out: Path) -> dict[str, dict]:
 
 
 def wait_for(condition) -> None:
-    deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline
         time.sleep(0.05)
 
 
@@ -78,7 +74,7 @@ def scheduler(tmp_path: Path) -> Iterator[str]:
     each = ["--nworkers", "2", "--nthreads", "1", "--local-directory", str(tmp_path / "scratch")]
     workers = subprocess.Popen([*dask, "worker", *place, *each], **quiet)
     with Client(scheduler_file=str(file), set_as_default=False) as client:
-        client.wait_for_workers(2, timeout=PATIENCE)
+        client.wait_for_workers(2)
     yield str(file)
     for process in (workers, scheduler):
         process.terminate()
@@ -100,7 +96,6 @@ def begun(out: Path, cell: str) -> list[dict]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
 def test_a_worker_that_dies_in_the_middle_of_a_cell_is_replaced(
     scheduler: str, drawn: Path, tmp_path: Path
 ) -> None:
@@ -128,7 +123,6 @@ def test_a_worker_that_dies_in_the_middle_of_a_cell_is_replaced(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
 def test_a_signal_and_the_death_of_the_client_end_what_its_workers_do(
     scheduler: str, drawn: Path, tmp_path: Path
 ) -> None:

@@ -39,7 +39,7 @@ print(json.dumps(found))
 
 def test_blocks_fault_once_inside_and_each_time_outside() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True, timeout=200
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True
     )
     found = json.loads(done.stdout)
     for inside in ("inside", "after an inner block"):

@@ -231,7 +231,6 @@ def test_what_does_not_fit_is_refused_before_training(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_two_processes_adapt_as_one_does_and_resume_exactly(pairs: Path, tmp_path: Path) -> None:
     settings = (
         *ADAPTIVE,

@@ -30,7 +30,6 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
 
-@pytest.mark.timeout(3000)  # a busy machine is no fault of the code
 def test_kill_minus_nine_at_twenty_random_moments(pairs: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(HERE / "killing.py"), str(pairs), str(tmp_path), "20", "0"],
@@ -63,13 +62,11 @@ def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(
         text=True,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 120
     while sum(event["event"] == "train" for event in read_events(run)) < 5:
         assert process.poll() is None, process.stderr.read() if process.stderr else ""
-        assert time.monotonic() < deadline
         time.sleep(0.05)
     os.killpg(process.pid, signum)
-    _, words_said = process.communicate(timeout=60)
+    _, words_said = process.communicate()
     assert process.returncode == status
     assert "--resume" in words_said.splitlines()[-1]
     assert "Traceback" not in words_said
@@ -94,7 +91,6 @@ def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(
     assert (run / "report.html").exists()
 
 
-@pytest.mark.timeout(3000)
 def test_two_processes_equal_one_with_the_doubled_batch(pairs: Path, tmp_path: Path) -> None:
     # In double precision, without biases before norms (whose gradient is but rounding) and
     # without dropout (which each process draws for itself).

@@ -147,7 +147,7 @@ def test_a_signal_ends_a_wait_that_has_no_end(
         time.sleep(0.3)
         os.kill(os.getpid(), signum)
 
-    helper = threading.Thread(target=once_it_waits)
+    helper = threading.Thread(target=once_it_waits, daemon=True)
     helper.start()
     with pytest.raises(Interrupted) as caught:
         go(pairs, run)
