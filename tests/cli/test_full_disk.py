@@ -139,7 +139,6 @@ REASONS = dict(zip(COMMANDS, ["ENOSPC", "EIO", "EDQUOT", "EROFS"] * 3, strict=Fa
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(0)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_disk_that_refuses_from_some_moment_on(
     command: str, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
