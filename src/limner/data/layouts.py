@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,29 +155,31 @@ def _find_manifest(root: Path) -> Splits:
     return {name: Split(pairs=lambda lone, name=name: rows[name]) for name in rows}
 
 
-def _two_folders(first: Path, second: Path, pairs: Callable[[Lone], list[Pair]]) -> Iterator[Split]:
-    """Yield the split whose images lie in two folders, if one of these is there."""
-    lacking = [folder for folder in (first, second) if not folder.is_dir()]
-    if len(lacking) < 2:
-        yield Split(pairs, missing=lacking[0] if lacking else None)
+def _in_two_folders(
+    places: Mapping[str, Sequence[Path | None]], read: Callable[..., list[Pair]]
+) -> Splits:
+    """Return the splits whose images lie in two folders, where one of these is there.
+
+    Args:
+        places: the folders of each split by its name, the two of its images first.
+        read: returns the pairs in such folders, given all of them and what cannot be matched.
+    """
+    recognised = {}
+    for name, folders in places.items():
+        lacking = [folder for folder in folders[:2] if folder is not None and not folder.is_dir()]
+        if len(lacking) < 2:
+            pairs = functools.partial(read, *folders)
+            recognised[name] = Split(pairs, missing=lacking[0] if lacking else None)
+    return recognised
 
 
-def _finder_of_folders(
-    first: str, second: str, third: str | None, fourth: str | None
-) -> Callable[[Path], Splits]:
-    def find(root: Path) -> Splits:
-        found: Splits = {}
-        for name in SPLITS:
-            sources, targets = (root / form.format(split=name) for form in (first, second))
-            instances, masks = (
-                None if form is None else root / form.format(split=name) for form in (third, fourth)
-            )
-            read = functools.partial(matched, sources, targets, instances, masks)
-            for split in _two_folders(sources, targets, read):
-                found[name] = split
-        return found
-
-    return find
+def _find_folders(root: Path, *, forms: Sequence[str | None]) -> Splits:
+    """Find splits in the folders of one of `FOLDERS`."""
+    places = {
+        name: [None if form is None else root / form.format(split=name) for form in forms]
+        for name in SPLITS
+    }
+    return _in_two_folders(places, matched)
 
 
 def _find_label_folders(root: Path) -> Splits:
@@ -187,13 +189,9 @@ def _find_label_folders(root: Path) -> Splits:
         instances = images_in(maps) if maps.is_dir() else None
         return matched_frames(_there(labels), _there(photos), instances, lone)
 
-    found: Splits = {}
-    for name in SPLITS:
-        labels, photos, maps = (root / f"{name}_{kind}" for kind in ("label", "img", "inst"))
-        reads = functools.partial(read, labels, photos, maps)
-        for split in _two_folders(labels, photos, reads):
-            found[name] = split
-    return found
+    kinds = ("label", "img", "inst")
+    places = {name: [root / f"{name}_{kind}" for kind in kinds] for name in SPLITS}
+    return _in_two_folders(places, read)
 
 
 def _find_cityscapes(root: Path) -> Splits:
@@ -211,12 +209,8 @@ def _find_cityscapes(root: Path) -> Splits:
             )
         return matched_frames(maps, shots, instances or None, lone)
 
-    found: Splits = {}
-    for name in SPLITS:
-        folders = root / "gtFine" / name, root / "leftImg8bit" / name
-        for split in _two_folders(*folders, lambda lone, folders=folders: read(*folders, lone)):
-            found[name] = split
-    return found
+    places = {name: [root / "gtFine" / name, root / "leftImg8bit" / name] for name in SPLITS}
+    return _in_two_folders(places, read)
 
 
 def _find_ade20k(root: Path) -> Splits:
@@ -225,13 +219,12 @@ def _find_ade20k(root: Path) -> Splits:
     def read(labels: Path, photos: Path, lone: Lone) -> list[Pair]:
         return matched_frames(_there(labels), _there(photos), None, lone)
 
-    found: Splits = {}
     home = root / _ADE20K if (root / _ADE20K).is_dir() else root
-    for name, folder in _ADE20K_SPLITS.items():
-        folders = home / "annotations" / folder, home / "images" / folder
-        for split in _two_folders(*folders, lambda lone, folders=folders: read(*folders, lone)):
-            found[name] = split
-    return found
+    places = {
+        name: [home / "annotations" / folder, home / "images" / folder]
+        for name, folder in _ADE20K_SPLITS.items()
+    }
+    return _in_two_folders(places, read)
 
 
 def _there(folder: Path, *, below: bool = False) -> list[Path]:
@@ -240,7 +233,7 @@ def _there(folder: Path, *, below: bool = False) -> list[Path]:
 
 
 def _find_side_by_side(root: Path) -> Splits:
-    found: Splits = {}
+    recognised: Splits = {}
     for name in SPLITS:
         folder = root / name
         if not folder.is_dir():
@@ -248,8 +241,8 @@ def _find_side_by_side(root: Path) -> Splits:
         # A folder with subfolders and no images is some other layout, not an empty split.
         holds_folders = any(path.is_dir() for path in listed(folder))
         if images_in(folder) or not holds_folders:
-            found[name] = Split(pairs=lambda lone, folder=folder: side_by_side(folder, lone))
-    return found
+            recognised[name] = Split(functools.partial(side_by_side, folder))
+    return recognised
 
 
 # Looked at in this order; add a layout by adding a line.
@@ -257,10 +250,10 @@ LAYOUTS = (
     Layout("a manifest.csv with source,target,split", _find_manifest, decides=True),
     *(
         Layout(
-            f"folders {first.format(split='train')} + {second.format(split='train')}",
-            _finder_of_folders(first, second, third, fourth),
+            f"folders {forms[0].format(split='train')} + {forms[1].format(split='train')}",
+            functools.partial(_find_folders, forms=forms),
         )
-        for first, second, third, fourth in FOLDERS
+        for forms in FOLDERS
     ),
     Layout("folders train_label + train_img (+ train_inst)", _find_label_folders),
     Layout("the Cityscapes tree leftImg8bit/train + gtFine/train", _find_cityscapes),

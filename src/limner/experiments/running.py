@@ -51,8 +51,10 @@ def run_experiment(
 ) -> dict[str, Any]:
     """Train and measure what is not done yet, time the epochs, and write the report.
 
-    Args: as for `run_cells`; `times` is whether epochs are timed, once all cells have a training
-    that is done, and anew where other cells have been timed before.
+    Args:
+        plan, out, only, jobs, cluster, device, weights, command: as `run_cells` takes them.
+        times: whether epochs are timed, once all cells have a training that is done, and anew
+            where other cells have been timed before.
 
     Returns:
         What OUT/results.json holds.
@@ -178,7 +180,7 @@ def task_of(
 
 
 class _Cells:
-    """The trainings that are left: handed in, logged, shown, and judged when they end."""
+    """The trainings that are left: handed in, logged, shown, and looked at when they end."""
 
     def __init__(
         self,

@@ -157,26 +157,30 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def as_onnxruntime(network: nn.Module, *, statistics: str, dropout: bool) -> OnnxRuntime:
-    """Return a generator as onnxruntime runs it."""
-    library("onnxruntime")
+def _through_onnx(
+    network: nn.Module,
+    *,
+    statistics: str,
+    dropout: bool,
+    needs: str,
+    load: Callable[[Path], Runtime],
+) -> Runtime:
+    """Return a generator as another runtime computes it: written as ONNX, and read by that."""
+    library(needs)
     plain = prepared(network, statistics=statistics, dropout=dropout)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "generator.onnx"
         write_onnx(plain, path, inputs=inputs_of(network))
-        return OnnxRuntime(path)
+        return load(path)
 
 
-def as_openvino(
-    network: nn.Module, *, statistics: str, dropout: bool, precision: str = "f32"
-) -> OpenVINO:
-    """Return a generator as OpenVINO runs it."""
-    library("openvino")
-    plain = prepared(network, statistics=statistics, dropout=dropout)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "generator.onnx"
-        write_onnx(plain, path, inputs=inputs_of(network))
-        return OpenVINO(path, precision=precision)
+as_onnxruntime = partial(_through_onnx, needs="onnxruntime", load=OnnxRuntime)
+
+
+def as_openvino(precision: str) -> Callable[..., Runtime]:
+    """Return what builds a generator for OpenVINO to compute in "f32", "f16" or "bf16"."""
+    load = partial(OpenVINO, precision=precision)
+    return partial(_through_onnx, needs="openvino", load=load)
 
 
 @dataclass(frozen=True)
@@ -232,13 +236,9 @@ BACKENDS: dict[str, Backend] = {
         seeded=True,
     ),
     "onnxruntime": Backend("onnxruntime, float32", as_onnxruntime, cpu_only=True),
-    "openvino": Backend("OpenVINO, float32", as_openvino, cpu_only=True),
-    "openvino-f16": Backend(
-        "OpenVINO, float16", partial(as_openvino, precision="f16"), exact=False, cpu_only=True
-    ),
-    "openvino-bf16": Backend(
-        "OpenVINO, bfloat16", partial(as_openvino, precision="bf16"), exact=False, cpu_only=True
-    ),
+    "openvino": Backend("OpenVINO, float32", as_openvino("f32"), cpu_only=True),
+    "openvino-f16": Backend("OpenVINO, float16", as_openvino("f16"), exact=False, cpu_only=True),
+    "openvino-bf16": Backend("OpenVINO, bfloat16", as_openvino("bf16"), exact=False, cpu_only=True),
 }
 """By name; the extra that onnxruntime and OpenVINO come with is `export`."""
 
