@@ -6,7 +6,6 @@ from limner.data.dataset_cache import content_digests
 from limner.data.decode import decode, header, probe
 from limner.data.description import (
     Description,
-    channel_names,
     class_colours,
     class_ids,
     label_maps,
@@ -79,7 +78,6 @@ __all__ = [
     "batches_per_epoch",
     "boundaries",
     "central",
-    "channel_names",
     "check_ids",
     "class_colours",
     "class_ids",

@@ -59,20 +59,26 @@ def label_table(name: str) -> Table:
     )
 
 
-def class_ids(labels: LabelSettings) -> dict[str, int]:
-    """Return the id of each class by its name, in lower case; void by "void" where there is one.
+def class_ids(labels: LabelSettings, other: LabelSettings) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the id of each class of two sets of label maps, by names that mean the same in both.
 
-    A class without a name is called by its number ("class 7"). The settings are derived ones.
+    Names are taken in lower case; where either set has none, a class is called by its number
+    ("class 7") in both. Void is "void", where there is one. The settings are derived ones.
     """
-    names = labels.names or (label_table(labels.table).names if labels.table else ())
-    count = labels.expansion["classes"]
-    ids = {(names[k].strip().lower() if k < len(names) else f"class {k}"): k for k in range(count)}
-    return ids if labels.void is None else {**ids, "void": labels.void}
+    both = [_names(side) for side in (labels, other)]
+    known = all(both)
+    ids = []
+    for side, names in zip((labels, other), both, strict=True):
+        own = {
+            names[k].strip().lower() if known and k < len(names) else f"class {k}": k
+            for k in range(side.expansion["classes"])
+        }
+        ids.append(own if side.void is None else {**own, "void": side.void})
+    return ids[0], ids[1]
 
 
-def channel_names(labels: LabelSettings) -> list[str]:
-    """Return what each channel of an expanded label map shows: the classes, void, edges."""
-    return [*class_ids(labels), *(["edges"] if labels.edges else [])]
+def _names(labels: LabelSettings) -> tuple[str, ...]:
+    return labels.names or (label_table(labels.table).names if labels.table else ())
 
 
 def class_colours(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from limner.config import Config, read_config, replace
-from limner.data import channel_names
+from limner.data import class_ids
 from limner.errors import CheckpointError
 from limner.files import read_events
 from limner.networks import NetworkSettings
@@ -226,8 +226,14 @@ def _source_map(old: Config, new: Config) -> list[int | None]:
         return [k if k < shared else None for k in range(new.source_channels)]
     if old.data.labels is None or new.data.labels is None:
         return [None] * new.source_channels
-    known = {name: k for k, name in enumerate(channel_names(old.data.labels))}
-    return [known.get(name) for name in channel_names(new.data.labels)]
+    before, after = class_ids(old.data.labels, new.data.labels)
+    # An expanded map shows the classes in the order of their ids, void, and the edges.
+    channels = [
+        [*ids, *(["edges"] if config.data.labels and config.data.labels.edges else [])]
+        for ids, config in ((before, old), (after, new))
+    ]
+    known = {name: k for k, name in enumerate(channels[0])}
+    return [known.get(name) for name in channels[1]]
 
 
 def _all_channels(

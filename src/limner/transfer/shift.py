@@ -246,7 +246,7 @@ def _prepared(
     new = LabelSettings(**settings)
     settings["edges"] = bool(old.edges) and new.edges
     config = replace(config, {"data.labels": settings})
-    before, after = class_ids(old), class_ids(new)
+    before, after = class_ids(old, new)
     ids = {k: before.get(name) for name, k in after.items()}
     renumbered = {name: [before[name], k] for name, k in after.items() if before.get(name, k) != k}
     differences = {
