@@ -18,25 +18,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from limner import files
+from limner.data.facade_canvas import CLASSES, IDS, Box, Canvas, Colour, tone
 from limner.errors import DataError
 
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom on a canvas of 256 x 256 units; it may reach over the edge."""
-Colour = tuple[int, int, int]
 Axes = NDArray[np.float64]
 Span = tuple[float, float]
-Paint = Colour | Image.Image | float
-"""A colour, a texture of the canvas' size, or a factor that changes the light alone."""
 
 SPLITS = ("train", "val", "test")
-# Class names and colours of the CMP facades as they are distributed for pix2pix.
-CLASSES: dict[str, Colour] = {
-    "background": (0, 0, 222), "wall": (0, 48, 255), "window": (0, 128, 255),
-    "door": (1, 207, 255), "cornice": (32, 255, 224), "sill": (112, 254, 142),
-    "balcony": (192, 255, 63), "blind": (255, 240, 1), "deco": (255, 159, 0),
-    "moulding": (255, 80, 0), "pillar": (254, 0, 0), "shop": (174, 0, 1),
-}  # fmt: skip
-_IDS = {name: number for number, name in enumerate(CLASSES)}
 _PAINTS: tuple[Colour, ...] = (
     (209, 184, 128), (219, 204, 168), (204, 163, 107), (199, 196, 186), (224, 222, 212),
     (204, 163, 143), (168, 179, 153), (158, 173, 189), (184, 168, 143), (194, 133, 97),
@@ -58,14 +46,6 @@ direction: BtoA
 classes: [{", ".join(CLASSES)}]
 colours:
 {_COLOURS}"""
-# Rows of blocks in 256 units, width to height, width of a joint, its tone, how blocks differ.
-_WALLS: dict[str, tuple[tuple[int, int], float, float, float, float]] = {
-    "stucco": ((1, 2), 1.0, 0.0, 1.0, 0.04),
-    "brick": ((44, 64), 2.4, 1.1, 1.3, 0.5),
-    "ashlar": ((18, 34), 2.1, 1.3, 0.74, 0.16),
-    "grooves": ((20, 34), 99.0, 1.9, 0.66, 0.05),
-    "panels": ((5, 9), 1.2, 1.0, 0.8, 0.08),
-}
 
 
 def draw_facades(
@@ -130,15 +110,9 @@ def draw_facade(
     _check_size(size)
     if split not in SPLITS:
         raise DataError(f"split is {split!r}: known are {', '.join(SPLITS)}")
-    drawing = _Drawing(2 * size, np.random.default_rng([seed, SPLITS.index(split), index]))
+    drawing = House(2 * size, np.random.default_rng([seed, SPLITS.index(split), index]))
     drawing.house(drawing.surroundings())
     return drawing.photograph()
-
-
-def _tone(colour: Colour, factor: float) -> Colour:
-    """Return a colour, lighter or darker."""
-    red, green, blue = (min(round(v * float(factor)), 255) for v in colour)
-    return red, green, blue
 
 
 def _check_size(size: int) -> None:
@@ -157,78 +131,8 @@ class _Style:
     curtains: float  # how likely a window has them
 
 
-class _Drawing:
-    """A square photo, its light (128 is as painted) and its label map, drawn together."""
-
-    def __init__(self, side: int, rng: np.random.Generator):
-        self.rng, self.side, self.scale = rng, side, side / 256
-        self.photo = Image.new("RGB", (side, side))
-        self.light = Image.new("L", (side, side), 128)
-        self.label = Image.new("L", (side, side))
-        self.from_left = bool(rng.random() < 0.5)  # where the light comes from
-        self.sun = float(rng.random())  # how hard shadows are
-
-    def area(self, box: Box) -> tuple[int, int, int, int]:
-        """Return a box in pixels, within the canvas; it may be empty."""
-        places = [min(max(round(float(v) * self.scale), 0), self.side) for v in box]
-        return places[0], places[1], max(places[0], places[2]), max(places[1], places[3])
-
-    def fill(self, box: Box, paint: Paint, name: str | None = None) -> None:
-        """Fill a box; with `name` it is labelled so."""
-        area = self.area(box)
-        if isinstance(paint, float | int):
-            self.light.paste(min(round(128 * paint), 255), area)
-        else:
-            self.light.paste(128, area)
-            self.photo.paste(paint.crop(area) if isinstance(paint, Image.Image) else paint, area)
-        if name is not None:
-            self.label.paste(_IDS[name], area)
-
-    def comb(self, box: Box, pitch: float, width: float, paint: Paint) -> None:
-        """Fill upright stripes of a width, one every `pitch`."""
-        for x in np.arange(box[0], box[2] - 0.5, pitch):
-            self.fill((x, box[1], min(x + width, box[2]), box[3]), paint)
-
-    def relief(self, box: Box, paint: Paint, name: str | None, depth: float) -> None:
-        """Fill a part that stands out: lit upper edge, dark lower edge, cast shadow."""
-        left, top, right, bottom = box
-        shift = depth * (0.7 if self.from_left else -0.7)
-        self.fill((left + shift, top + depth, right + shift, bottom + depth), 0.7 - 0.3 * self.sun)
-        self.fill(box, paint, name)
-        edge = max(1.0, 0.2 * (bottom - top))
-        self.fill((left, top, right, top + edge), 1.12)
-        self.fill((left, bottom - edge, right, bottom), 0.72)
-
-    def pick(self, colours: tuple[Colour, ...], low: float = 0.85, high: float = 1.1) -> Colour:
-        """Draw one of some colours, lighter or darker."""
-        return _tone(colours[int(self.rng.integers(len(colours)))], self.rng.uniform(low, high))
-
-    def chance(self, share: float) -> bool:
-        """Return True in that share of all calls."""
-        return bool(self.rng.random() < share)
-
-    def noise(self, rows: int, columns: int) -> NDArray[np.float32]:
-        """Return smooth noise over the canvas, about -1 to 1, from a grid of rows x columns."""
-        grid = self.rng.integers(0, 256, (rows + 2, columns + 2), dtype=np.uint8)
-        smooth = Image.fromarray(grid).resize((self.side, self.side), Image.Resampling.BICUBIC)
-        return np.asarray(smooth, dtype=np.float32) / 127.5 - 1
-
-    def texture(self, kind: str, colour: Colour) -> Image.Image:
-        """Return a wall of the canvas' size: rows of blocks, shifted by half, each of its tone."""
-        (low, high), ratio, joint, joint_tone, spread = _WALLS[kind]
-        height = self.side / int(self.rng.integers(low, high))
-        y, x = np.mgrid[: self.side, : self.side]
-        row = (y / height).astype(int)
-        x = x + row % 2 * (height * ratio / 2)
-        column = (x / (height * ratio)).astype(int)
-        tones = 1 + spread * (self.rng.random((row.max() + 1, column.max() + 1, 3)) - 0.5)
-        tones = 0.75 * tones[..., :1] + 0.25 * tones  # more in brightness than in hue
-        gap = np.minimum(y - row * height, x - column * height * ratio) < joint * self.scale
-        field = np.where(gap[..., None], joint_tone, tones[row, column])
-        clouds = 0.05 * self.noise(6, 6) + (0.04 * self.noise(3, 40) if kind == "stucco" else 0)
-        rough = 1 + clouds + 0.06 * (self.rng.random((self.side, self.side)) - 0.5)
-        pixels = field * rough[..., None] * np.array(colour)
-        return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+class House(Canvas):
+    """A facade and what is about it, part by part."""
 
     def glass(self, box: Box) -> None:
         """Paint panes: a dark room under a reflection of the sky and of the roofs opposite."""
@@ -259,7 +163,7 @@ class _Drawing:
         self.fill((near, top, near + 0.7 * depth, bottom), dark)
         if before is not None:
             self.arch(box, before, style.arch)
-        self.label.paste(_IDS[name], self.area(box))
+        self.label.paste(IDS[name], self.area(box))
 
     def arch(self, box: Box, before: Image.Image, rise: float) -> None:
         """Give an opening a round head: put back the wall that was at its corners `before`."""
@@ -287,8 +191,8 @@ class _Drawing:
             self.comb((left + 6, top + 5, right - 4, slab), 12, 7, 0.86)
         else:
             self.comb((left, top, right, slab), int(self.rng.integers(3, 6)), 1.2, iron)
-            self.fill((left, top, right, top + 2), _tone(iron, 1.3))
-        self.label.paste(_IDS["balcony"], self.area(box))
+            self.fill((left, top, right, top + 2), tone(iron, 1.3))
+        self.label.paste(IDS["balcony"], self.area(box))
 
     def band(self, box: Box, stone: Colour) -> None:
         """Paint a string course or a main cornice, with a row of dentils if it is high."""
@@ -303,7 +207,7 @@ class _Drawing:
         self.relief(box, stone, "pillar", 4)
         self.fill((left, top, (left + right) / 2, bottom), 1.1 if self.from_left else 0.8)
         for low in (top, bottom - 4):
-            self.relief((left - 1, low, right + 1, low + 4), _tone(stone, 1.05), None, 2)
+            self.relief((left - 1, low, right + 1, low + 4), tone(stone, 1.05), None, 2)
 
     def door(self, box: Box, style: _Style, stone: Colour) -> None:
         """Paint a door: stone frame, panelled leaves under a light."""
@@ -342,7 +246,7 @@ class _Drawing:
             ink = (235, 230, 209) if sum(board) < 380 else (46, 38, 36)
             letters = (left + 4, 0.7 * top + 0.3 * sign, right - 6, 0.3 * top + 0.7 * sign)
             self.comb(letters, rng.uniform(3, 5), 2, ink)
-        self.label.paste(_IDS["shop"], self.area(box))
+        self.label.paste(IDS["shop"], self.area(box))
 
     def surroundings(self) -> Box:
         """Paint sky, neighbours and street; return the box that the house will fill."""
@@ -369,14 +273,14 @@ class _Drawing:
         plain = ("stucco", "stucco", "brick", "panels")
         kind = str(rng.choice(plain if rich < 0.3 else ("stucco", "brick", "ashlar")))
         wall = self.pick(_CLAYS if kind == "brick" else _PAINTS)
-        stone = self.pick(_PAINTS[:5], 0.95) if self.chance(0.5) else _tone(wall, 1.15)
+        stone = self.pick(_PAINTS[:5], 0.95) if self.chance(0.5) else tone(wall, 1.15)
         if top > 20 and self.chance(0.65):
             ridge, tiles = top - rng.uniform(10, 26), self.pick(((122, 69, 51), (82, 77, 77)), 0.8)
             for x in rng.uniform(left, right - 12, int(rng.integers(0, 4))):
                 self.fill((x, ridge - rng.uniform(4, 14), x + 9, top), _CLAYS[0])
             for y in np.arange(ridge, top, 4):
                 self.fill((left, y, right, y + 2), tiles)
-                self.fill((left, y + 2, right, y + 4), _tone(tiles, 0.86))
+                self.fill((left, y + 2, right, y + 4), tone(tiles, 0.86))
         self.fill(box, self.texture(kind, wall), "wall")
         floors, head = int(rng.integers(3, 6)), (bottom - top) * rng.uniform(0.05, 0.10)
         columns = round((right - left) * (floors + 0.4) / (bottom - top) / rng.uniform(0.6, 1.25))
@@ -389,7 +293,7 @@ class _Drawing:
         levels = top + head + (bottom - top - head) * np.append(0, shares / shares.sum()).cumsum()
         ground = levels[-2]
         if rich > 0.3 and self.chance(0.6):  # the ground floor in another material
-            paint = stone if self.chance(0.5) else _tone(wall, 0.85)
+            paint = stone if self.chance(0.5) else tone(wall, 0.85)
             below = self.texture(str(rng.choice(["grooves", "ashlar", "stucco"])), paint)
             self.fill((left, ground, right, bottom), below, "wall")
         if rich > 0.45 and self.chance(0.55):
@@ -470,31 +374,3 @@ class _Drawing:
                 low = bottom - 0.26 * height
                 self.window((x - half, upper + 0.06 * height, x + half, low), style)
                 self.relief((x - 1.2 * half, low, x + 1.2 * half, low + 4), stone, "sill", 3)
-
-    def photograph(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Take the picture: a camera slightly off the axis, half the size, light and noise.
-
-        Photo and label go through the same mapping, the photo averaged over 2 x 2, the label not.
-        """
-        rng, n, half = self.rng, self.side, self.side // 2
-        corners = np.array([(0, 0), (0, n), (n, n), (n, 0)])
-        quad = (corners - np.sign(corners - n / 2) * rng.uniform(0, 0.06, (4, 2)) * n).ravel()
-        photo, light, label = (
-            np.asarray(image.transform((n, n), Image.Transform.QUAD, quad.tolist()))
-            for image in (self.photo, self.light, self.label)
-        )
-        x = np.linspace(-1, 1, n)
-        across, down = rng.uniform(-0.14, 0.14), rng.uniform(-0.12, 0.06)
-        field = light / 128 * (1 + across * x + down * x[:, None] + 0.05 * self.noise(2, 2))
-        if self.sun > 0.5 and self.chance(0.4):  # the shadow of a house opposite
-            edge, slope = rng.uniform(-0.4, 0.9), rng.uniform(0.3, 1.2)
-            depth = (slope * x[:, None] - edge - (x if self.from_left else -x)) * n / 12
-            field *= 1 - rng.uniform(0.25, 0.45) * depth.clip(0, 1)
-        field *= 1 + 0.1 * (rng.random((n, n)) - 0.5)
-        seen = (photo * field[..., None] / 255).reshape(half, 2, half, 2, 3).mean(axis=(1, 3))
-        warmth = rng.uniform(-0.05, 0.05)
-        seen = seen * rng.uniform(0.85, 1.12) * np.array([1 + warmth, 1, 1 - warmth])
-        # The sum of two uniform draws is near enough to a bell.
-        speckle = rng.random((half, half, 3)) + rng.random((half, half, 1)) - 1
-        seen = (seen + speckle * rng.uniform(0.01, 0.04)).clip(0, 1)
-        return np.floor(seen * 255 + 0.5).astype(np.uint8), np.ascontiguousarray(label[1::2, 1::2])
