@@ -20,6 +20,7 @@ from torch import Tensor
 from limner import __version__
 from limner.checks import CheckResult, check_data
 from limner.checks.checking import Advancing
+from limner.checks.splitting import SplitResult, split_data
 from limner.config import Config, LabelSettings, to_yaml
 from limner.data import PairedDataset
 from limner.errors import ConfigError, DataError, OutOfMemoryError, ShapeError, TrainingError
@@ -87,6 +88,13 @@ def check(
         memory=cache_folder or default_cache_folder(),
         processes=processes,
         progress=progress,
+    )
+
+
+def split(data: Path, *, out: Path, cache_folder: Path | None = None, **how: Any) -> SplitResult:
+    """Deal all pairs of a data set out to splits anew; keywords as `split_data` has them."""
+    return split_data(
+        Path(data), out=Path(out), memory=cache_folder or default_cache_folder(), **how
     )
 
 

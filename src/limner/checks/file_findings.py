@@ -180,7 +180,7 @@ def unmatched(measured: Measured) -> Iterator[Finding]:
         for pair, features in zip(measured.listing.pairs[split], found, strict=True):
             source, target = features.source, features.target
             sizes = (source.width, source.height), (target.width, target.height)
-            if not (source.problem or target.problem) and sizes[0] != sizes[1]:
+            if not (source.problem or target.problem) and not _fit(*sizes):
                 items[measured.listing.name(pair.target)] = {
                     "reason": f"{sizes[1][0]}x{sizes[1][1]} where its source is "
                     f"{sizes[0][0]}x{sizes[0][1]}"
@@ -197,6 +197,15 @@ def unmatched(measured: Measured) -> Iterator[Finding]:
                 message=" and ".join(parts),
                 cure="pairs are matched by stem and have one size: rename, resize or remove these",
             )
+
+
+def _fit(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Say whether two sizes are one, or one a whole multiple of the other."""
+    for low, high in ((one, other), (other, one)):
+        factor = high[0] // max(1, low[0])
+        if factor >= 1 and (low[0] * factor, low[1] * factor) == high:
+            return True
+    return False
 
 
 def small(measured: Measured) -> Iterator[Finding]:

@@ -32,18 +32,23 @@ def films(measured: Measured) -> list[Film]:
     such series neighbours must be more alike than nine tenths of the pictures far apart; where a
     picture is not like the one before it, another run begins.
     """
+    runs: list[Film] = []
+    for order in series_of(measured):
+        if len(order) >= FRAMES:
+            runs += _runs(measured, order)
+    return runs
+
+
+def series_of(measured: Measured) -> list[list[Where]]:
+    """Return the pairs whose names differ in their last number alone, in the order of that."""
     series: dict[tuple[str, str], list[tuple[int, Where]]] = defaultdict(list)
     for split, pairs in measured.listing.pairs.items():
         for place, pair in enumerate(pairs):
             match = re.fullmatch(r"(.*?)(\d{1,15})(\D*)", pair.name, re.S)
-            found = measured.features[split][place].target
-            if match is not None and not found.problem and found.small.any():
+            found = measured.features[split][place]
+            if match is not None and not (found.source.problem or found.target.problem):
                 series[match[1], match[3]].append((int(match[2]), (split, place)))
-    runs: list[Film] = []
-    for numbered in series.values():
-        if len(numbered) >= FRAMES:
-            runs += _runs(measured, [where for _, where in sorted(numbered)])
-    return runs
+    return [[where for _, where in sorted(numbered)] for numbered in series.values()]
 
 
 def _runs(measured: Measured, order: Sequence[Where]) -> Iterator[Film]:
@@ -91,7 +96,7 @@ def independent(measured: Measured) -> dict[str, float]:
                     value = float(film.alike[first, step])
                     alike[frame][film.frames[first + step + 1]] = value
                     alike[film.frames[first + step + 1]][frame] = value
-    for group in _groups(measured.relations):
+    for group in connected([(r.one, r.other) for r in measured.relations]):
         for one in group:
             for other in group:
                 if one != other:
@@ -106,8 +111,8 @@ def independent(measured: Measured) -> dict[str, float]:
     return worth
 
 
-def _groups(relations: Sequence[Relation]) -> list[list[Where]]:
-    """Return the sets of pairs that relations connect."""
+def connected(links: Sequence[tuple[Where, Where]]) -> list[list[Where]]:
+    """Return the sets of pairs that links connect, each in order."""
     parent: dict[Where, Where] = {}
 
     def root(where: Where) -> Where:
@@ -116,8 +121,8 @@ def _groups(relations: Sequence[Relation]) -> list[list[Where]]:
             where = parent[where]
         return where
 
-    for relation in relations:
-        parent[root(relation.one)] = root(relation.other)
+    for one, other in links:
+        parent[root(one)] = root(other)
     groups: dict[Where, list[Where]] = defaultdict(list)
     for where in parent:
         groups[root(where)].append(where)
@@ -221,9 +226,8 @@ def groups(measured: Measured) -> Iterator[Finding]:
     members: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for split, pairs in measured.listing.pairs.items():
         for pair in pairs:
-            group = getattr(pair, "group", None)
-            if group:
-                members[str(group)][split].append(measured.listing.name(pair.target))
+            if pair.group:
+                members[pair.group][split].append(measured.listing.name(pair.target))
     leaked: dict[str, list[tuple[str, str, str]]] = defaultdict(list)
     for group, by_split in members.items():
         for split in sorted(by_split, key=_rank)[:-1]:

@@ -30,6 +30,7 @@ def build() -> App:
     )
     app.command(demo.demo)
     app.command(check_command.check)
+    app.command(check_command.split)
     app.command(plan_command.plan)
     app.command(shift_command.shift)
     app.command(train_command.train)

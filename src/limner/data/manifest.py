@@ -153,6 +153,21 @@ def _uniquely_named(rows: list[tuple[str, Pair]], path: Path, split: str) -> lis
     return [replace(pair, name=name) for name, (_, pair) in zip(names, rows, strict=True)]
 
 
+def column_of(root: Path, column: str) -> dict[Path, str]:
+    """Return a column of a data set's manifest by the file of each row's target.
+
+    Raises:
+        DataError: there is no manifest, or it has no such column.
+    """
+    path = manifest_in(root)
+    if path is None:
+        raise DataError(f"{root} has no manifest that could have the column {column!r}")
+    columns, rows = _table(path)
+    if column.lower() not in columns:
+        raise DataError(f"{path} has no column {column!r}, but {', '.join(columns)}")
+    return {_file(path.parent, cells["target"]): cells[column.lower()] for _, cells in rows}
+
+
 def _is_manifest(path: Path) -> bool:
     try:
         columns = _table(path)[0]
