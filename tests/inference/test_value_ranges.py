@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -17,8 +19,10 @@ from limner.config import replace
 from limner.data import decode
 from limner.errors import DataError
 from limner.evaluation.evaluate import evaluate
+from limner.files import read_events
 from limner.inference import Translator, result_suffix, translate_file
 from limner.inference.translation_plan import masks_of
+from limner.training.datasets import open_training_data
 
 LOW, HIGH = -1024.0, 3071.0
 
@@ -127,7 +131,7 @@ def test_masks_of_8_bit_pictures_reach_the_figures(tmp_path: Path) -> None:
 def test_masks_and_several_sources_reach_translate(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = ["source.a,source.b,target,split"]
+    lines = ["source.a,source.b,target,group,split"]
     for number in range(2):
         y, x = np.mgrid[:32, :32]
         first = (x * 7 + number).astype(np.uint8)
@@ -140,7 +144,8 @@ def test_masks_and_several_sources_reach_translate(
         mask[8:20, 4:30] = 255
         (tmp_path / "masks").mkdir(exist_ok=True)
         Image.fromarray(mask).save(tmp_path / "masks" / f"{number}.png")
-        lines.append(f"a/{number}.tif,b/{number}.tif,target/{number}.tif,train")
+        lines.append(f"a/{number}.tif,b/{number}.tif,target/{number}.tif,p{number},train")
+    lines.append("a/1.tif,b/1.tif,target/1.tif,p1,val")
     (tmp_path / "list.csv").write_text("\n".join(lines) + "\n")
     config = small(
         "data.channels=[2, 1]", "data.mode=none", "discriminators=[]", "training.epochs=1",
@@ -163,6 +168,12 @@ def test_masks_and_several_sources_reach_translate(
         assert len(picture[inside].unique()) > 50
     main(["evaluate", str(run), str(tmp_path / "list.csv"), "--split", "train", "--device", "cpu",
           "--metrics", "mae"])  # fmt: skip
+    scores = json.loads((run / "evaluation" / "train" / "results.json").read_text())["scores"]
+    assert scores["groups"] == ["group p0", "group p1"]
+    assert scores["details"]["mae"]["groups"] == 2
+    assert "groups" in scores["details"]["mae"]["interval_method"]
+    notes = [event["text"] for event in read_events(run) if event["event"] == "note"]
+    assert any("'p1' has pairs in train and in val" in note for note in notes)
     with pytest.raises(DataError, match=r"--masks|mask"):
         masks_of([tmp_path / "a" / "0.tif", tmp_path / "9.tif"], tmp_path / "masks")
 
@@ -179,3 +190,111 @@ def test_a_run_that_enlarges_translates_to_the_larger_size(tmp_path: Path) -> No
     assert translator.config.data.factor == 2
     translate_file(translator, tmp_path / "data/train/source/0.png", tmp_path / "0.png")
     assert decode(tmp_path / "0.png").shape == (1, 32, 48)
+
+
+def wave(number: int, channel: int = 0) -> np.ndarray:
+    """Return smooth values from 0 to 1 of a hundred squared pixels, all different."""
+    y, x = np.mgrid[:64, :64]
+    phase = number + 2 * channel
+    return (np.sin(x / (9 + number) + phase) * np.cos(y / (7 + channel)) + 1) / 2
+
+
+def decibels(number: int) -> np.ndarray:
+    values = (wave(number) * 30 - 28).astype(np.float32)
+    values[:10, :12] = np.nan
+    return values
+
+
+ROUND_TRIPS = {
+    "12 bits in 16": (
+        lambda k: (wave(k) * 4095).astype(np.uint16),
+        ["data.range.source=[0, 4095]", "data.range.target=[0, 4095]", "data.channels=1"],
+        100,
+    ),
+    "HU in a window": (
+        lambda k: (wave(k) * 3000 - 1000).astype(np.int16),
+        ["data.range.source=[-1024, 3071]", "data.range.target=[-1024, 3071]", "data.channels=1"],
+        100,
+    ),
+    "dB with NaN": (
+        decibels,
+        [
+            "data.range.source={percentiles: [0, 100]}",
+            "data.range.target={percentiles: [0, 100]}",
+            "data.channels=1",
+            "data.nodata=nan",
+        ],
+        1,
+    ),
+    "16-bit RGB": (
+        lambda k: np.stack([wave(k, c) * 65535 for c in range(3)], -1).astype(np.uint16),
+        [],
+        2000,
+    ),
+}
+
+
+class Same(torch.nn.Module):
+    """A generator that gives its source back, to the last bit."""
+
+    multiple = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.anything = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, source: torch.Tensor) -> torch.Tensor:
+        return source
+
+
+@pytest.mark.parametrize("kind", ROUND_TRIPS)
+def test_values_go_through_files_and_ranges_and_come_back(tmp_path: Path, kind: str) -> None:
+    make, settings, _ = ROUND_TRIPS[kind]
+    for number in range(2):
+        for side in ("source", "target"):
+            path = tmp_path / "data" / "train" / side / f"{number}.tif"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(path, make(number))
+    config = small(*settings, "data.mode=none", "data.interpolation=[bicubic, bicubic]")
+    config = replace(config, {"data.root": str(tmp_path / "data")})
+    config = open_training_data(config, cache_folder=tmp_path / "cache").config
+    translator = Translator(Same(), config)
+    result = tmp_path / f"0{result_suffix(config)}"
+    translate_file(translator, tmp_path / "data/train/source/0.tif", result)
+    png = result.suffix == ".png"
+    values = imagecodecs.png_decode(result.read_bytes()) if png else tifffile.imread(result)
+    expected = make(0)
+    assert values.dtype == expected.dtype
+    assert (np.isnan(values) == np.isnan(expected)).all()
+    assert len(np.unique(values)) > 1000
+    if values.dtype.kind == "f":
+        assert np.nanmax(np.abs(values - expected)) < 1e-5
+    else:
+        assert (values == expected).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ROUND_TRIPS)
+def test_a_short_training_on_identity_gives_a_thousand_levels_back(
+    tmp_path: Path, kind: str
+) -> None:
+    make, settings, far = ROUND_TRIPS[kind]
+    for split in ("train", "test"):
+        for number in range(4):
+            for side in ("source", "target"):
+                path = tmp_path / "data" / split / side / f"{number}.tif"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                tifffile.imwrite(path, make(number + (9 if split == "test" else 0)))
+    config = small(
+        *settings, "data.mode=resize", "data.size=64", "discriminators=[]", "generator.width=8",
+        "generator.norm=instance", "training.epochs=60", "training.lr=2e-3", "data.flip=false",
+    )  # fmt: skip
+    run = tmp_path / "run"
+    train(replace(config, {"data.root": str(tmp_path / "data")}), out=run)
+    scores = evaluate(run, tmp_path / "data", metrics=["mae", "psnr", "ssim"]).scores
+    translator = Translator.load(run)
+    result = tmp_path / "0.tif"
+    translate_file(translator, tmp_path / "data/test/source/0.tif", result, wanted_type="float32")
+    assert len(decode(result).unique()) > 1000
+    assert scores.values["mae"] < far
+    assert scores.values["psnr"] > 25

@@ -26,6 +26,7 @@ from limner.data import (
     residence,
     splits,
 )
+from limner.data.pairs import named
 from limner.errors import DataError
 from limner.inference import default_cache_folder, open_pairs
 
@@ -154,10 +155,24 @@ def open_training_data(
     wanted = config.validation.split
     if wanted in splits(root):
         validation = open_pairs(config, root, wanted, cache_folder=cache, beside=[train])
+        if (shared := _shared_groups(train, validation, wanted)) is not None:
+            notes.append(shared)
     elif config.validation.every is not None:
         notes.append(f"nothing is validated: {root} has no split {wanted!r} (validation.split)")
     samples = validation or open_pairs(config, root, "train", cache_folder=cache, beside=[train])
     return TrainingData(config, train, samples, validation, rank, world_size, tuple(notes), cache)
+
+
+def _shared_groups(train: PairedDataset, held_out: PairedDataset, split: str) -> str | None:
+    """Return the sentence on groups of which both splits have members, or None."""
+    groups, others = ({pair.group for pair in one.pairs} - {None} for one in (train, held_out))
+    both = sorted(group for group in groups & others if group is not None)
+    if not both:
+        return None
+    return (
+        f"{named(both)} {'has' if len(both) == 1 else 'have'} pairs in train and in {split}, so "
+        "that what is validated is not new: limner split --by group keeps groups whole"
+    )
 
 
 def keep_resident(data: TrainingData, device: torch.device) -> str | None:
