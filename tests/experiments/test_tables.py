@@ -76,7 +76,7 @@ def test_every_published_figure_stands_in_its_cell() -> None:
             for cell in known.cells
             for label, published in [
                 (cell.name, cell.published),
-                *((f"{cell.name} {e.epochs}/{e.of}", e.published) for e in cell.early),
+                *((f"{cell.name} {e.epochs}/{e.length}", e.published) for e in cell.early),
             ]
         }
         for name, known in TABLES.items()

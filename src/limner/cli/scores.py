@@ -108,7 +108,7 @@ def evaluate(
         seed=seed,
         command=command_line(),
         segmentation=load(
-            seg, names(metrics), device=pick_device(device), of=(runs[0], data, split)
+            seg, names(metrics), device=pick_device(device), evaluated=(runs[0], data, split)
         ),
         statistics=statistics,
         dropout=None if dropout is None else dropout == "true",

@@ -59,12 +59,19 @@ def load(
     metrics: list[str],
     *,
     device: str,
-    of: tuple[Path, Path, str] | None = None,
+    evaluated: tuple[Path, Path, str] | None = None,
 ) -> Segmentation | None:
     """Return the segmentation that the options ask for; None where there is none to do.
 
-    `of` are a run, its data set and the split, whose own label maps serve where no others are
-    named. Raises `ConfigError` where options and metrics contradict each other.
+    Args:
+        options: what the command was given.
+        metrics: the metrics to measure, perhaps with seg.
+        device: where the segmenter works.
+        evaluated: a run, its data set and the split, whose own label maps serve where no others
+            are named.
+
+    Raises:
+        ConfigError: options and metrics contradict each other.
     """
     options = options or SegmentationOptions()
     if "seg" not in metrics:
@@ -79,17 +86,17 @@ def load(
     labels, class_map = options.labels, options.class_map
     both = ConfigError("seg needs label maps and a segmenter: say --labels and --segmenter")
     if options.segmenter is None:
-        raise ConfigError("seg needs a segmenter: say --segmenter FILE") if of else both
+        raise ConfigError("seg needs a segmenter: say --segmenter FILE") if evaluated else both
     from limner.evaluation.segmentation.protocols import protocol
     from limner.evaluation.segmentation.scoring import segmentation
 
     if labels is None:
-        if of is None:
+        if evaluated is None:
             raise both
         from limner.config import read_config
         from limner.evaluation.segmentation.label_files import own_class_map, own_labels
 
-        run, data, split = of
+        run, data, split = evaluated
         config = read_config(run / "config.yaml")
         labels = own_labels(config, data, split)
         if class_map is None and protocol(options.protocol).class_map is None:

@@ -127,14 +127,14 @@ class DatasetCache:
         others = []
         for path in self.folder.glob("*.npy"):
             with contextlib.suppress(FileNotFoundError):  # another process may tidy up as well
-                found = path.stat()
+                status = path.stat()
                 if path.stem in claims:
                     path.touch()
                 elif path.name.startswith("."):  # left over by a process that was killed
-                    if time.time() - found.st_mtime > _STALE:
+                    if time.time() - status.st_mtime > _STALE:
                         path.unlink()
                 else:
-                    others.append((found.st_mtime_ns, found.st_size, path))
+                    others.append((status.st_mtime_ns, status.st_size, path))
         kept = sum(size for _, size, _ in others)
         for _, size, path in sorted(others):
             if kept <= room:
@@ -151,12 +151,15 @@ def file_name(files: Sequence[Path], settings: object) -> str:
     """Return the name for what is made of `files` under `settings` (anything with a plain repr).
 
     It follows from the files' absolute paths, sizes and times of change, so that a changed file
-    gets a new one. Raises `OSError` where a file is gone.
+    gets a new one.
+
+    Raises:
+        OSError: a file is gone.
     """
     parts: list[object] = [VERSION, settings]
     for path in files:
-        found = path.stat()
-        parts.append((str(path.absolute()), found.st_size, found.st_mtime_ns))
+        status = path.stat()
+        parts.append((str(path.absolute()), status.st_size, status.st_mtime_ns))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:40]
 
 
@@ -188,10 +191,10 @@ class FileMemory:
     @staticmethod
     def _key(path: Path, mark: str) -> str:
         try:
-            found = path.stat()
+            status = path.stat()
         except OSError:
             return str(path)  # reading it will say what is wrong
-        return f"{path.absolute()}|{mark}|{found.st_size}|{found.st_mtime_ns}"
+        return f"{path.absolute()}|{mark}|{status.st_size}|{status.st_mtime_ns}"
 
     def get(self, path: Path, mark: str = "") -> Any:
         """Return what is known of a file, or None; `mark` tells several things apart."""

@@ -107,7 +107,8 @@ def label_maps(
 ) -> LabelMaps:
     """Return how label maps are read, the colours taken from the table where none are given.
 
-    Raises `DataError` where pixels are colours and fewer are known than there are classes.
+    Raises:
+        DataError: pixels are colours, and fewer are known than there are classes.
     """
     known = colours or (label_table(table).colours if table is not None else ())
     count = classes + (void is not None)

@@ -49,8 +49,9 @@ class LabelMaps:
 def read_labels(path: Path, maps: LabelMaps, *, half: Half | None = None) -> Tensor:
     """Read a label map (or one half of a file) as ids, H x W, int32.
 
-    Raises `DataError`, with the cure, for a file that is no label map of this coding and for the
-    first id or colour that has no class.
+    Raises:
+        DataError: the file is no label map of this coding, or an id or colour has no class; the
+            first is named.
     """
     codes = read_codes(path, coding=maps.coding, half=half)
     ids = ids_of(codes, maps)
@@ -187,7 +188,8 @@ def read_instances(path: Path) -> Tensor:
 def read_label_pair(pair: Pair, maps: LabelMaps) -> tuple[Tensor, Tensor | None]:
     """Read the label map of a pair and, where `maps` asks for it, its instance map; H x W, int32.
 
-    Raises `DataError` where a map is lacking, damaged or of another size than the other.
+    Raises:
+        DataError: a map is lacking, damaged or of another size than the other.
     """
     ids = read_labels(pair.source, maps, half=pair.source_half)
     if not maps.instances:

@@ -79,17 +79,18 @@ def derive_labels(
 ) -> LabelFacts:
     """Fill in what the keywords leave open, from `root`'s dataset.yaml, a known table or its maps.
 
-    Where `classes` is given, `void` and `first` are taken as they are. `memory` as in
-    `scan_labels`. `notes` say what was found out.
+    Where `classes` is given, `void` and `first` are taken as they are. `memory` is what
+    `scan_labels` takes. The result's `notes` say what was derived.
 
-    Raises `DataError` where nothing tells the classes, or the maps are none.
+    Raises:
+        DataError: the classes do not follow from any of these, or the files are no label maps.
     """
     described = read_description(root)
-    found = {split: find_pairs(root, split, direction=direction) for split in splits(root)}
-    pairs = found.get("train") or next(iter(found.values()), [])
+    by_split = {split: find_pairs(root, split, direction=direction) for split in splits(root)}
+    pairs = by_split.get("train") or next(iter(by_split.values()), [])
     if not pairs:
         raise DataError(f"{root} has no split that is complete: put pairs under train")
-    every = [pair for pairs in found.values() for pair in pairs]
+    every = [pair for pairs in by_split.values() for pair in pairs]
     notes: list[str] = []
     colours = colours or described.colours
     names = names or described.classes
@@ -149,7 +150,10 @@ def known_table(root: Path, pairs: Sequence[Pair], *, memory: Path | None = None
     """Return the name in `FORMS` of the data set whose label maps `pairs` have, if any.
 
     dataset.yaml in `root` names it, or the names and values of all label maps show it; not where
-    it describes classes of its own. `memory` as in `scan_labels`. Raises `DataError`.
+    it describes classes of its own. `memory` is what `scan_labels` takes.
+
+    Raises:
+        DataError: dataset.yaml or a label map cannot be read.
     """
     described = read_description(root)
     if described.table is not None or described.classes or described.colours:
@@ -345,7 +349,10 @@ def scan_labels(
     """Count the values of every pair's label map.
 
     `memory` is a folder where the counts are kept under each file's size and time of change, so
-    that only what is new is read again. Raises `DataError` for a file that is no label map.
+    that only what is new is read again.
+
+    Raises:
+        DataError: a file is no label map.
     """
     known = FileMemory(memory, f"labels-{coding}", [pair.source for pair in pairs])
     remembered = [_counts(known.get(pair.source, str(pair.source_half))) for pair in pairs]

@@ -319,7 +319,7 @@ def _cell_plan(cell: Cell, data: TrainingData) -> CellPlan:
         label = f"{cell.name}, {epochs:g} of {round(steps / per_epoch, 2):g} epochs"
         if step >= steps or step in measurements:
             raise ConfigError(
-                f"cell {cell.name} is measured after {early.epochs} of {early.of} epochs, and "
+                f"cell {cell.name} is measured after {early.epochs} of {early.length} epochs, and "
                 f"{steps} steps are too few to tell that from the others: raise training.epochs"
             )
         measurements[step] = Measurement(label, step, epochs, True, early.published)

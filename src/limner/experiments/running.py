@@ -24,6 +24,7 @@ from limner.experiments.workers import (
     see_through,
 )
 from limner.files import lock, sweep
+from limner.reporting.facts import duration
 from limner.terminal import Bars
 from limner.training.events import JsonLog
 
@@ -318,14 +319,6 @@ def time_epochs(
 
 
 # What is shown meanwhile
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the words of a person who waits: 40 s, 12 min, 3 h 20 min."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 @dataclass

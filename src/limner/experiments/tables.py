@@ -30,19 +30,19 @@ class Published:
 
 @dataclass(frozen=True)
 class Early:
-    """A measurement on the way: after `epochs` of the `of` that the published training had.
+    """A measurement on the way: after `epochs` of the `length` that the published training had.
 
     It stands for a training of that length, which it equals where nothing depends on the length
     (`check_early`).
     """
 
     epochs: int
-    of: int
+    length: int
     published: tuple[Published, ...] = ()
 
     def step(self, steps: int) -> int:
         """Return the step of a training of `steps` at which to measure."""
-        return max(1, round(steps * self.epochs / self.of))
+        return max(1, round(steps * self.epochs / self.length))
 
 
 @dataclass(frozen=True)

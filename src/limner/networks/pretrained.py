@@ -119,9 +119,18 @@ def find(
 ) -> Path:
     """Return the file of the weights `name`, one of `KNOWN`; download it where it is nowhere.
 
-    `weights` is a file or a folder to look at before all others (`places`). A file of any name is
-    taken, except one that is known to be something else. A file whose name carries eight hex
-    digits of its SHA-256 (`-6726825d.`) must have that digest. Raises `WeightsError`.
+    A file whose name carries eight hex digits of its SHA-256 (`-6726825d.`) must have that digest.
+
+    Args:
+        name: a key of `KNOWN`.
+        weights: a file or a folder to look at before all others (`places`). A file of any name is
+            taken, except one that is known to be something else.
+        download: whether it may be downloaded.
+        progress: called while it is.
+
+    Raises:
+        ConfigError: no weights have that name.
+        WeightsError: they are nowhere, or not the published ones.
     """
     if name not in KNOWN:
         raise unknown_name("weights", name, KNOWN)

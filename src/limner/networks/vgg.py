@@ -72,8 +72,8 @@ class _Taps(nn.Module):
     def load(self, state: Mapping[str, Tensor], *, origin: str = "the given state") -> None:
         """Load the convolutions from a state dict that may hold a classifier as well.
 
-        Raises `WeightsError` where a tensor is missing or has another shape; `origin` names the
-        file in that sentence.
+        Raises:
+            WeightsError: a tensor is missing or has another shape; `origin` names the file in it.
         """
         own = self.state_dict()
         for name, tensor in own.items():

@@ -92,7 +92,7 @@ def extremes(folder: Path, results: dict[str, Any], *, count: int = 3) -> list[F
 def _ranked(
     folder: Path, title: str, metric: str, chosen: Sequence[tuple[str, float]]
 ) -> Figure | None:
-    """Return one sheet of named pictures with their values, or nothing where none can be read."""
+    """Return one sheet of named pictures with their values; None where none can be read."""
     columns = {"source": "source", "images": "output", "target": "target"}
     tiles = [{kind: _tile(folder / kind / f"{name}.png") for kind in columns} for name, _ in chosen]
     shown = [kind for kind in columns if all(row[kind] is not None for row in tiles)]
@@ -142,7 +142,7 @@ def swipe(
     start: tuple[int, int] = (0, 1),
     prefix: str = "swipe",
 ) -> dict[str, Any] | None:
-    """Return what the template `swipe.html` shows, or nothing where no picture can be read.
+    """Return what the template `swipe.html` shows; None where no picture can be read.
 
     Args:
         layers: what can be swiped between; each folder holds NAME.png for each name.
@@ -201,7 +201,7 @@ def _fitting(layers: Sequence[Layer], names: Sequence[str], budget: int) -> tupl
 
 
 def encoded(path: Path, *, quality: int, longest: int = LONGEST) -> str | None:
-    """Return a picture as a data URI, at most `longest` wide and high; nothing if unreadable.
+    """Return a picture as a data URI, at most `longest` wide and high; None if unreadable.
 
     PNG where that is smaller (flat label colours), else JPEG with colour at full resolution.
     """

@@ -90,7 +90,7 @@ def _contents(run: Path) -> dict[str, Any]:
 
 
 def _read_config(path: Path) -> tuple[str, dict[str, Any]]:
-    """Return config.yaml as text and as values; nothing where there is no such file."""
+    """Return config.yaml as text and as values; empty where there is no such file."""
     if not path.is_file():
         return "", {}
     text = read_text(path, error=CheckpointError)

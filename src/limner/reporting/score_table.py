@@ -86,7 +86,7 @@ def interval_methods(results: dict[str, Any]) -> list[str]:
 
 
 def interval(bounds: object, value: object) -> str:
-    """Return an interval with the digits of its figure; nothing where there is none."""
+    """Return an interval with the digits of its figure; "" where there is none."""
     if not isinstance(bounds, list | tuple) or len(bounds) != 2:
         return ""
     if not isinstance(value, int | float):
