@@ -18,12 +18,20 @@ import torch
 from torch import Tensor
 
 from limner import __version__
-from limner.checks import CheckResult, check_data
+from limner.checks import CHECKS, CheckResult, check_data
+from limner.checks.before_training import lines, look, stop
 from limner.checks.checking import Advancing
 from limner.checks.splitting import SplitResult, split_data
 from limner.config import Config, LabelSettings, to_yaml
 from limner.data import PairedDataset
-from limner.errors import ConfigError, DataError, OutOfMemoryError, ShapeError, TrainingError
+from limner.errors import (
+    ConfigError,
+    DataError,
+    OutOfMemoryError,
+    ShapeError,
+    TrainingError,
+    unknown_name,
+)
 from limner.evaluation.evaluate import check_metrics, measure_translations
 from limner.evaluation.measure import find_weights
 from limner.evaluation.metrics import FIGURES
@@ -35,6 +43,7 @@ from limner.evaluation.segmentation.scoring import (
     without_seg,
 )
 from limner.files import read_events, sweep, write_from, write_text
+from limner.findings import Finding
 from limner.inference import Translator, default_cache_folder, shown_source
 from limner.networks import count_parameters
 from limner.networks.cpu_speed import kept_memory
@@ -91,6 +100,33 @@ def check(
     )
 
 
+def looked_at(config: Config, *, memory: Path | None, allowed: tuple[str, ...]) -> list[Finding]:
+    """Look at the data of a training as far as that costs a second or two.
+
+    Args:
+        config: its settings, with what was derived.
+        memory: where what was measured is kept; None for the user's cache folder.
+        allowed: names of findings that pass.
+
+    Raises:
+        ConfigError: a name that is allowed is none. DataError: the training would fail.
+    """
+    known = sorted(name for names in CHECKS for name in names)
+    for name in allowed:
+        if name not in known:
+            raise unknown_name("finding", name, known)
+    findings = look(
+        Path(config.data.root),
+        direction=config.data.direction,
+        size=None,
+        labels=config.data.labels,
+        splits={"train", config.validation.split},
+        memory=memory or default_cache_folder(),
+    )
+    stop(findings, allowed=allowed, labels=config.data.labels)
+    return [finding for finding in findings if finding.severity != "note"]
+
+
 def split(data: Path, *, out: Path, cache_folder: Path | None = None, **how: Any) -> SplitResult:
     """Deal all pairs of a data set out to splits anew; keywords as `split_data` has them."""
     return split_data(
@@ -104,6 +140,7 @@ def train(
     out: Path,
     resume: bool = False,
     allow: tuple[str, ...] = (),
+    allow_findings: tuple[str, ...] = (),
     accelerator: str = "auto",
     devices: int | None = None,
     weights: Path | None = None,
@@ -118,6 +155,7 @@ def train(
         out: the run's folder; new, or an existing run with `resume`.
         resume: go on from the newest checkpoint; start where there is none yet.
         allow: dotted keys in which the settings may differ from the run's (and "data").
+        allow_findings: names of findings that do not stop the training.
         accelerator, devices: as Lightning Fabric takes them; under torchrun its processes count.
         weights: file or folder of pretrained weights, for the perceptual loss and for metrics.
         cache_folder: where decoded images are kept; None for the user's cache folder.
@@ -135,6 +173,9 @@ def train(
         config, rank=fabric.global_rank, world_size=fabric.world_size, cache_folder=cache_folder
     )
     config = data.config
+    findings: list[Finding] = []
+    if fabric.is_global_zero and not resume:
+        findings = looked_at(config, memory=cache_folder, allowed=allow_findings)
     objective = build_objective(config, fabric, weights)
     validation = None
     if config.validation.every is not None and data.validation is not None:
@@ -188,6 +229,10 @@ def train(
         facts = _facts(state, data, command)
         if checkpoint is None:
             events.emit("start", **facts)
+            if findings:
+                events.emit("check", findings=[finding.to_json() for finding in findings])
+                for line in lines(findings):
+                    events.emit("note", text=line)
             if transfer is not None:
                 events.emit("transfer", step=0, run=str(start), **transfer.to_json())
         else:

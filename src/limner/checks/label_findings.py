@@ -29,7 +29,10 @@ _OBJECTS = 4.0  # objects in the mean from which on a class counts as one of thi
 
 def label_range(measured: Measured) -> Iterator[Finding]:
     """Find ids that no class has."""
-    known = _classes(measured)
+    if measured.labels.coding in ("exact", "nearest"):
+        return  # pixels are colours, be they grey ones
+    greys = {red for red, green, blue in measured.labels.colours if red == green == blue}
+    known = _classes(measured) | greys
     for split in measured.features:
         items: dict[str, Evidence] = {}
         wrong: set[int] = set()

@@ -62,12 +62,12 @@ def related(measured: Measured, *, advance: Callable[[], None] = lambda: None) -
             for relation in _of_side(measured, role, film):
                 found.setdefault((relation.one, relation.other), relation)
         advance()
-    for relation in _of_bytes(measured):
+    for relation in same_bytes(measured):
         found[relation.one, relation.other] = relation
     return [found[key] for key in sorted(found)]
 
 
-def _of_bytes(measured: Measured) -> Iterator[Relation]:
+def same_bytes(measured: Measured) -> Iterator[Relation]:
     """Yield pairs whose two files have the same bytes, or the same samples on both sides."""
     seen: dict[tuple[str, ...], Where] = {}
     for split, features in measured.features.items():

@@ -43,6 +43,7 @@ def train(
     start: Annotated[Path | None, Parameter(name="--from")] = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     allow: Annotated[list[str] | None, Parameter(negative=())] = None,
+    allow_findings: Annotated[list[str] | None, Parameter(negative=())] = None,
     device: Annotated[str, Parameter(name=["--device", "--accelerator"])] = "auto",
     devices: Few | None = None,
     weights: Weights = None,
@@ -87,6 +88,8 @@ def train(
         Go on from the run's newest checkpoint; start where there is none yet.
     allow
         With --resume, a key that may differ from the run's, or `data`; may be repeated.
+    allow_findings
+        The name of a finding of `limner check` that does not stop the training; may be repeated.
     device
         cpu, cuda or auto.
     devices
@@ -129,6 +132,7 @@ def train(
             out=out,
             resume=resume,
             allow=tuple(allow or ()),
+            allow_findings=tuple(allow_findings or ()),
             accelerator=device_kind(device),
             devices=devices,
             weights=weights,
