@@ -57,7 +57,7 @@ from limner.training.datasets import TrainingData, keep_resident, open_training_
 from limner.training.events import Events, JsonLog, Progress, TensorBoardLog, forget_after
 from limner.training.held_out import held_out_losses
 from limner.training.loop import Loop
-from limner.training.machine import differences, slow_numbers, training_memory
+from limner.training.machine import differences, lost_processes, slow_numbers, training_memory
 from limner.training.observed import observed
 from limner.training.state import State, build_state
 
@@ -169,6 +169,33 @@ def train(
         LimnerError: anything the user can cure; `Interrupted` after SIGINT or SIGTERM.
     """
     fabric = build_fabric(config, accelerator, devices)
+    with lost_processes(fabric.world_size, out):
+        return _train(
+            config,
+            fabric,
+            out=out,
+            resume=resume,
+            allow=allow,
+            weights=weights,
+            cache_folder=cache_folder,
+            progress=progress,
+            command=command,
+        )
+
+
+def _train(
+    config: Config,
+    fabric: Fabric,
+    *,
+    out: Path,
+    resume: bool,
+    allow: tuple[str, ...],
+    weights: Path | None,
+    cache_folder: Path | None,
+    progress: bool,
+    command: str,
+) -> State:
+    """Train in one of the processes that `fabric` joins; the rest is as `train` has it."""
     data = open_training_data(
         config, rank=fabric.global_rank, world_size=fabric.world_size, cache_folder=cache_folder
     )

@@ -11,7 +11,7 @@ import torch
 from tiny import small, tiny
 
 from limner.api import train
-from limner.errors import OutOfMemoryError
+from limner.errors import OutOfMemoryError, TrainingError
 from limner.files import read_events
 from limner.training import loop, machine
 from limner.training.state import State
@@ -96,3 +96,30 @@ def test_numbers_that_the_processor_imitates_are_told_before_the_first_step(
     notes = [e["text"] for e in events[:first] if e["event"] == "note" and "bfloat16" in e["text"]]
     assert len(notes) == told
     assert all("training.precision=32-true" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [::1]:2715"),
+        torch.distributed.DistNetworkError("failed to recv, got 0 bytes"),
+        torch.distributed.DistBackendError("NCCL communicator was aborted on rank 1"),
+    ],
+)
+def test_a_process_that_is_lost_is_told_by_the_others(error: RuntimeError, tmp_path: Path) -> None:
+    with (
+        pytest.raises(TrainingError, match="--resume") as caught,
+        machine.lost_processes(2, tmp_path),
+    ):
+        raise error
+    assert caught.value.__cause__ is error
+    with pytest.raises(RuntimeError) as alone, machine.lost_processes(1, tmp_path):
+        raise error
+    assert alone.value is error
+
+
+def test_other_faults_are_not_taken_for_a_lost_process(tmp_path: Path) -> None:
+    error = RuntimeError("shapes differ")
+    with pytest.raises(RuntimeError) as caught, machine.lost_processes(2, tmp_path):
+        raise error
+    assert caught.value is error

@@ -137,12 +137,32 @@ def of_the_future(content: dict) -> None:
     content["format"] = 99
 
 
+def best_of_no_number(content: dict) -> None:
+    content["best"] = {"metric": "l1", "value": float("nan"), "step": 1}
+
+
+def best_of_no_step(content: dict) -> None:
+    content["best"] = {"metric": "l1", "value": 0.5}
+
+
+def losses_of_another_form(content: dict) -> None:
+    content["balance"]["losses"] = torch.zeros(3)
+
+
+def weights_of_no_numbers(content: dict) -> None:
+    content["balance"]["weights"] = ["heavy"]
+
+
 def without_networks(content: dict) -> None:
     content["optimizers"].clear()
 
 
 @pytest.mark.parametrize(
-    "damage", [shapes, not_finite, of_another_step, of_the_future, without_networks]
+    "damage",
+    [
+        *(shapes, not_finite, of_another_step, of_the_future, without_networks),
+        *(best_of_no_number, best_of_no_step, losses_of_another_form, weights_of_no_numbers),
+    ],
 )
 def test_a_state_that_is_not_this_training_s_is_refused(fabric, tmp_path: Path, damage) -> None:
     state = build_state(small(), fabric)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -147,6 +148,50 @@ def test_two_processes_equal_one_with_the_doubled_batch(pairs: Path, tmp_path: P
     for mine, theirs in zip(*logs, strict=True):
         for key in ("g/l1", "g/gan", "d/real", "d/fake"):
             assert mine[key] == pytest.approx(theirs[key], abs=2e-6), (mine["step"], key)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_the_survivor_of_a_killed_process_says_so(victim: int, pairs: Path, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    run = tmp_path / "run"
+    words = command(pairs, run, "training.epochs=3000", "training.checkpoint_every=0.25")
+    processes = []
+    for rank in ("0", "1"):
+        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+        place |= {"MASTER_ADDR": "localhost", "MASTER_PORT": port}
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "limner", *words],
+                env=environment(tmp_path) | place,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    deadline = time.monotonic() + 240
+    while sum(event["event"] == "checkpoint" for event in read_events(run)) < 2:
+        assert all(process.poll() is None for process in processes)
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    processes[victim].kill()
+    _, said = processes[1 - victim].communicate(timeout=240)
+    processes[victim].communicate()
+    assert processes[1 - victim].returncode == 1
+    assert said.splitlines()[-1].startswith("limner: another of the 2 processes")
+    assert "Traceback" not in said
+    again = subprocess.run(
+        [
+            *(sys.executable, "-m", "limner", "train", str(pairs), "--out", str(run), "--resume"),
+            *("--set", "training.steps=1", "--allow", "training.steps"),
+        ],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 0, again.stderr
+    assert any(e["event"] == "note" and "processes were 2" in e["text"] for e in read_events(run))
 
 
 def test_more_devices_than_processes_are_answered_with_torchrun(

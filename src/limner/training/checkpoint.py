@@ -16,6 +16,7 @@ import errno
 import hashlib
 import io
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -204,9 +205,45 @@ def read_state(folder: Path) -> dict[str, Any]:
         not isinstance(content.get(key), kind) for key, kind in expected.items()
     ):
         raise unusable(path, "holds no state of a training")
+    if not (_is_best(content.get("best")) and _is_weighting(content.get("balance"))):
+        raise unusable(path, "holds no best step, or no weights of discriminators")
     if content.get("format", 1) not in (1, FORMAT) or content["step"] != step_of(folder):
         raise unusable(path, "is of another version, or of another step than its folder")
     return content
+
+
+def _is_best(best: object) -> bool:
+    """Whether it is None, or a metric with its finite value and the step of it."""
+    if best is None:
+        return True
+    kinds = {"metric": str, "value": int | float, "step": int}
+    return (
+        isinstance(best, dict)
+        and all(isinstance(best.get(key), kind) for key, kind in kinds.items())
+        and math.isfinite(best["value"])
+    )
+
+
+def _is_weighting(saved: object) -> bool:
+    """Whether it is None, or of the form that `discriminator_weights.to_be_saved` returns."""
+    if saved is None:
+        return True
+    if not isinstance(saved, dict):
+        return False
+    weights, losses = saved.get("weights"), saved.get("losses")
+    return (
+        (
+            weights is None
+            or (
+                isinstance(weights, list)
+                and all(isinstance(weight, float) and math.isfinite(weight) for weight in weights)
+            )
+        )
+        and isinstance(losses, Tensor)
+        and losses.ndim == 2
+        and bool(torch.isfinite(losses).all())
+        and isinstance(saved.get("steps"), int)
+    )
 
 
 def _write_best(state: State, run: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import torch
 
 from limner.config import Config
-from limner.errors import memory_errors
+from limner.errors import TrainingError, memory_errors, ran_out_of_memory
 from limner.networks.cpu_speed import computes_in
 from limner.run import newest
 
@@ -45,6 +47,31 @@ def _smaller(config: Config, out: Path) -> list[str]:
         narrower = max(1, int(getattr(generator, "width", 2)) // 2)
         ways += [["a smaller --size"], [f"--set generator.width={narrower}"]]
     return [" ".join([*resume, *way]) for way in ways] or ["--resume on a larger machine"]
+
+
+# How gloo, NCCL and torch.distributed say that a process they wait for is gone.
+_GONE = re.compile(
+    r"gloo|nccl|connection (closed|reset|refused)|broken pipe|socket|store", re.IGNORECASE
+)
+
+
+@contextlib.contextmanager
+def lost_processes(count: int, out: Path) -> Iterator[None]:
+    """Say in one sentence that another of `count` processes has ended, and with it the training.
+
+    Raises:
+        TrainingError: what joins the processes fails within the block.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        lost = isinstance(error, torch.distributed.DistError) or _GONE.search(str(error))
+        if count == 1 or not lost or ran_out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"another of the {count} processes has ended, so this one ends, too: its own words "
+            f"say why; --resume goes on from the last checkpoint in {out}"
+        ) from error
 
 
 def slow_numbers(config: Config, device: torch.device) -> str | None:
