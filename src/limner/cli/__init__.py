@@ -97,7 +97,7 @@ def _signals() -> Iterator[None]:
 
 
 def _complain(sentence: str) -> None:
-    """Say one sentence on standard error; nobody may be left to hear it."""
+    """Say one sentence on standard error; nobody may be left to read it."""
     from limner.errors import printable
 
     with contextlib.suppress(OSError, ValueError):

@@ -160,7 +160,7 @@ def compare(
     real
         Folder of the true pictures.
     fake
-        Folder of the pictures to be judged.
+        Folder of the pictures to be measured.
     seed
         Decides the subsets of KID and the bootstrap intervals.
     range_

@@ -185,7 +185,7 @@ class ValidationSettings(Section):
     best: str | None = None
     """The metric that decides which checkpoint is kept as the best; None keeps the newest.
 
-    Of l1, psnr and ssim beware: they like blur better than detail. lpips is a fair judge. With seg
+    Of l1, psnr and ssim beware: they like blur better than detail. lpips is fair. With seg
     among the metrics, one of its figures, such as class_iou."""
     segmenter: str | None = None
     """For the metric seg: an .onnx file, or a segmentation model of Hugging Face, folder or name.

@@ -72,7 +72,7 @@ class DiscriminatorSettings(NetworkSettings):
     role: ClassVar[frozenset[str]] = NetworkSettings.role | {"conditional", "lr", "optimizer"}
 
     conditional: bool = True
-    """Whether it sees the source beside the picture it judges."""
+    """Whether it sees the source beside the picture."""
     lr: Rate | None = None
     """Its learning rate before the schedule; None means training.discriminator_lr."""
     optimizer: Optimizer | None = None
@@ -80,7 +80,7 @@ class DiscriminatorSettings(NetworkSettings):
 
     @property
     def smallest(self) -> int:
-        """The least side of a picture that it can judge, in pixels."""
+        """The least side of a picture that it can take, in pixels."""
         return 1
 
     def fitted(self) -> dict[str, object]:

@@ -304,7 +304,7 @@ class PatchSettings(DiscriminatorSettings):
     last_stride: Literal[1, 2] = 1
     """Stride of the convolution before the logits: 1 in pix2pix, 2 in the study."""
     scale: PositiveInt = 1
-    """What both sides of the picture are divided by before it is judged."""
+    """What both sides of the picture are divided by before the first layer."""
     norm: Norm = "batch"
     """Normalisation."""
     bias: bool | None = None
@@ -312,7 +312,7 @@ class PatchSettings(DiscriminatorSettings):
 
     @property
     def smallest(self) -> int:
-        """The least side of a picture that it can judge; `PatchDiscriminator.smallest`."""
+        """The least side of a picture that it can take; `PatchDiscriminator.smallest`."""
         least = max(2, self.kernel - 2)
         before = least + 1 if self.last_stride == 1 else 2 * least
         return self.scale * 2**self.layers * before
@@ -362,5 +362,5 @@ class MultiscaleSettings(DiscriminatorSettings):
 
     @property
     def smallest(self) -> int:
-        """The least side of a picture that it can judge; `MultiscaleDiscriminator.smallest`."""
+        """The least side of a picture that it can take; `MultiscaleDiscriminator.smallest`."""
         return 2 ** (self.layers + self.scales - 1)
