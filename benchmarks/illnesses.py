@@ -20,6 +20,7 @@ from pathlib import Path
 
 FAST = ("data.size=64", "generator.width=8", "discriminators.0.width=8")
 FACADES = (*FAST, "data.direction=BtoA")
+OTHER = ("data.size=64", "discriminators.0.width=8", "data.direction=BtoA")
 CAMVID = (*FAST, "data.labels={}")
 OFTEN = (
     "training.log_every=10",
@@ -71,8 +72,12 @@ CASES: dict[str, Case] = {
     "drowned": Case("facades", ("objective.l1=10000",), ("adversarial-drowned",)),
     "collapse": Case(
         "facades",
-        ("objective.l1=0", "discriminators.0.conditional=false", "generator.skips=none"),
+        (
+            "generator={name: resnet, width: 8, blocks: 3}",
+            *("objective.l1=0", "discriminators.0.conditional=false", "training.lr=1e-3"),
+        ),
         ("collapse", "discriminator-wins"),
+        fast=OTHER,
     ),
     "memorised": Case(
         "facades-8",
@@ -108,6 +113,7 @@ CASES: dict[str, Case] = {
         "facades",
         ("generator={name: resnet, width: 8, blocks: 3}", "objective.l1=1", "training.lr=1e-3"),
         ("checkerboard",),
+        fast=OTHER,
     ),
     # Healthy.
     "facades": Case("facades", (), steps=800),
@@ -160,7 +166,7 @@ def train(out: Path, data: Path, seeds: list[int], only: list[str]) -> None:
     from limner import preset, replace
     from limner.api import train as run_training
     from limner.config import parse_overrides
-    from limner.errors import TrainingError
+    from limner.errors import LimnerError
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
@@ -175,11 +181,11 @@ def train(out: Path, data: Path, seeds: list[int], only: list[str]) -> None:
                 texts = [*OFTEN, *case.fast, *case.settings]
                 texts += [f"seed={seed}", f"training.steps={case.steps}"]
                 texts += [f"validation.every={case.validate * size / pairs}"]
-                config = replace(preset(case.preset), parse_overrides(texts))
-                config = replace(config, {"data.root": str(where[case.data])})
                 try:
+                    config = replace(preset(case.preset), parse_overrides(texts))
+                    config = replace(config, {"data.root": str(where[case.data])})
                     run_training(config, out=run, accelerator="cpu")
-                except TrainingError as error:
+                except LimnerError as error:
                     print(f"{run.name}: {error}", flush=True)
                 print(run.name, flush=True)
 

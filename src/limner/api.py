@@ -44,6 +44,7 @@ from limner.evaluation.segmentation.scoring import (
 )
 from limner.files import read_events, sweep, write_from, write_text
 from limner.findings import Finding
+from limner.health.watching import FirstAid, Watcher
 from limner.inference import Translator, default_cache_folder, shown_source
 from limner.networks import count_parameters
 from limner.networks.cpu_speed import kept_memory
@@ -147,6 +148,7 @@ def train(
     cache_folder: Path | None = None,
     progress: bool = False,
     command: str = "",
+    first_aid: FirstAid = "observe",
 ) -> State:
     """Train a run to its end, or until a signal stops it.
 
@@ -161,6 +163,7 @@ def train(
         cache_folder: where decoded images are kept; None for the user's cache folder.
         progress: show a progress bar on standard error.
         command: what the user typed, for the log.
+        first_aid: whether the record is diagnosed meanwhile, and remedies are said.
 
     Returns:
         The final state.
@@ -252,6 +255,16 @@ def _train(
         if fabric.is_global_zero:
             listeners += [JsonLog(out), TensorBoardLog(out, first_step=state.step)]
         events = Events(listeners, silent=not fabric.is_global_zero)
+        if fabric.is_global_zero and first_aid != "off":
+            watcher = Watcher(
+                config.model_dump(mode="json"),
+                every=config.training.log_every,
+                total=data.total_steps,
+                emit=events.emit,
+                suggest=first_aid == "suggest",
+                before=read_events(out),
+            )
+            events.listeners.append(watcher)
         stack.callback(events.close)
         facts = _facts(state, data, command)
         if checkpoint is None:

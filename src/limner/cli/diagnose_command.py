@@ -32,9 +32,16 @@ def diagnose(record: Path, *, out: Path | None = None, json: Json = False) -> No
     out
         Folder for index.html, which shows the curves with what was found marked on them.
     """
-    from limner.health.diagnosis import diagnose as run_diagnosis
+    from limner.health.diagnosis import diagnose_history
+    from limner.health.records import read_history
 
-    result = run_diagnosis(record)
+    history = read_history(record)
+    result = diagnose_history(history, run=str(record))
+    if out is not None:
+        from limner.reporting.diagnosis_page import write_diagnosis
+
+        page = write_diagnosis(result, history, out)
+        say(f"see {page}", aside=True)
     if json:
         print_json(result.to_json())
         return

@@ -47,6 +47,7 @@ def train(
     device: Annotated[str, Parameter(name=["--device", "--accelerator"])] = "auto",
     devices: Few | None = None,
     weights: Weights = None,
+    first_aid: Literal["off", "observe", "suggest"] = "observe",
     json: Json = False,
 ) -> None:
     """Train a run on a folder of pairs.
@@ -94,6 +95,9 @@ def train(
         cpu, cuda or auto.
     devices
         Processes on this machine; more than one is started by torchrun.
+    first_aid
+        observe says once what `limner diagnose` finds while training; suggest says the settings to
+        try, too; off says nothing.
     """
     from limner.api import train as run_training
     from limner.config import parse_overrides, replace
@@ -138,6 +142,7 @@ def train(
             weights=weights,
             progress=True,
             command=command_line(),
+            first_aid=first_aid,
         )
     except Interrupted:
         write_report(out)

@@ -111,10 +111,13 @@ def _guesses(history: History, name: str) -> Verdict | None:
         series = history.series(f"{name}/accuracy").smooth()
         steps, loss, accuracy = series.steps, None, series.values
         guessing, fooled = np.ones(len(steps), bool), np.zeros(len(steps), bool)
+    share = threshold("generator-wins.share-blind")
     if accuracy is not None:
+        share = threshold("generator-wins.share")
         guessing = (guessing | fooled) & (accuracy < threshold("generator-wins.accuracy"))
     span = history.span(guessing, steps)
-    if span is None or span.last - span.first < threshold("generator-wins.share") * history.steps:
+    patience = max(share * history.steps, threshold("generator-wins.steps"))
+    if span is None or span.last - span.first < patience:
         return None
     within = (steps > span.first) & (steps <= span.last)
     evidence: dict[str, float | int | str | bool] = {"discriminator": name}

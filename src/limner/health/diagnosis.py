@@ -40,7 +40,9 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
     # What a finding explains is not said beside it: a generator that has learnt nothing makes the
     # same picture for every source, and is never finished.
     "divergence": ("unfinished", "generator-wins", "generator-stalled"),
-    "nothing-learned": ("collapse", "unfinished", "generator-stalled", "checkerboard"),
+    "nothing-learned": (
+        *("collapse", "unfinished", "generator-stalled", "generator-wins", "checkerboard"),
+    ),
     "discriminator-wins": ("generator-stalled",),
     "adversarial-drowned": ("discriminator-wins", "generator-stalled"),
 }

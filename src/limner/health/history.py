@@ -13,6 +13,8 @@ import numpy as np
 from limner.health.thresholds import threshold
 
 Array = np.ndarray
+MOST_POINTS = 500
+"""Of a scalar, as many as a diagnosis looks at."""
 
 
 class NotShown(Exception):  # noqa: N818 (no error: a record need not hold everything)
@@ -30,6 +32,14 @@ class Series:
         """Without its gaps."""
         known = np.isfinite(self.values)
         return Series(self.steps[known], self.values[known])
+
+    def thinned(self) -> Series:
+        """At most `MOST_POINTS` of it, each the mean of its neighbours."""
+        if len(self.steps) <= MOST_POINTS:
+            return self
+        parts = np.array_split(np.arange(len(self.steps)), MOST_POINTS)
+        steps = np.array([self.steps[part[-1]] for part in parts])
+        return Series(steps, np.array([self.values[part].mean() for part in parts]))
 
     def smooth(self) -> Series:
         """Each value the median of its neighbourhood, a tenth of the record: outliers are gone."""
@@ -102,7 +112,7 @@ class History:
         whole = None if found is None else found.finite()
         if whole is None or len(whole.steps) < points:
             raise NotShown(name)
-        return whole
+        return whole.thinned()
 
     def first_of(self, names: Sequence[str], *, points: int = 3) -> tuple[str, Series]:
         """Return the first of several scalars that the record has, and its name.

@@ -113,8 +113,14 @@ def nothing_learned(history: History) -> Verdict | None:
     Small healthy trainings with an adversary may stay behind the mean colour, too, but their
     pictures come nearer than they were, and follow their sources.
     """
+    try:
+        if (still := _nothing_moved(history)) is not None:
+            return still
+    except NotShown:
+        pass
     if history.setting("objective.l1") == 0 and history.setting("objective.l2") == 0:
-        return _nothing_moved(history)
+        history.series("health/update/generator")  # all else such a record could show
+        return None
     name, distance = history.first_of(RECONSTRUCTIONS, points=5)
     begin, end = float(distance.steps[0]), float(distance.steps[-1])
     smoothed = distance.smooth()
@@ -156,11 +162,11 @@ def _median(history: History, name: str) -> float | None:
 
 
 def _nothing_moved(history: History) -> Verdict | None:
-    """Without a reconstruction to look at: weights that hardly move, pictures of no contrast."""
+    """Weights that hardly move from the start on; at the end of a decay they may well not."""
     update = history.series("health/update/generator").smooth()
     still = update.values < threshold("nothing-learned.update")
     span = history.span(still, update.steps)
-    if span is None or history.is_over(span):
+    if span is None or history.is_over(span) or span.first > 0.3 * history.steps:
         return None
     value = float(np.median(update.between(span.first, span.last)))
     return Verdict(

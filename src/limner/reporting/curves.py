@@ -35,6 +35,7 @@ class Panel:
     level: float | None = None  # a faint horizontal line, such as chance
     best: float | None = None  # the step of the best checkpoint
     breaks: tuple[float, ...] = field(default=())  # the steps at which the run was resumed
+    spans: tuple[tuple[float, float], ...] = ()  # steps between which something was found
     note: str = ""
 
     @property
@@ -100,12 +101,12 @@ def loss_panels(events: Sequence[dict[str, Any]]) -> list[Panel]:
     breaks = tuple(
         step for e in events if e["event"] == "resume" and (step := _number(e.get("step")))
     )
-    accuracy = [line for name, line in lines.items() if name.endswith("/accuracy")]
+    accuracy = [line for name, line in lines.items() if "/accuracy" in name]
     groups: dict[str, list[Line]] = {}
     for name, line in lines.items():
-        if "/" in name and not name.endswith("/accuracy"):
-            groups.setdefault(name.split("/", 1)[0], []).append(line)
-    order = sorted(groups, key=lambda name: (name != "g", not re.fullmatch(r"d\d*", name), name))
+        if "/" in name and "/accuracy" not in name:
+            groups.setdefault(_group(name), []).append(line)
+    order = sorted(groups, key=_place)
     panels = [Panel(_title(name), tuple(groups[name]), breaks=breaks) for name in order]
     if accuracy:
         note = "0.5 is chance: the discriminator cannot tell real from fake"
@@ -120,7 +121,47 @@ def loss_panels(events: Sequence[dict[str, Any]]) -> list[Panel]:
     return panels
 
 
+HEALTH = {
+    "gradient": "Lengths of gradients",
+    "update": "Updates over weights",
+    "share": "Shares of the terms in the gradient at the picture",
+    "logit": "Logits: real, made, held out",
+    "following": "How far pictures follow their sources",
+    "dropout_spread": "Spread over dropout",
+    "l1": "Distances: pictures, mean colour, statistics",
+    "saturated": "Saturated values: pictures, targets",
+    "high_frequencies": "High frequencies, pictures over targets",
+    "checkerboard": "Checkerboard: amplitude over contrast",
+    "checkerboard_decibels": "Checkerboard: decibels",
+    "blob": "Worst spot over the usual one",
+}
+"""Titles of what `health/...` measures; docs/health.md says what each means."""
+
+
+def _group(name: str) -> str:
+    """What stands before the slash; of `health/...` the kind of measurement."""
+    head, _, rest = name.partition("/")
+    if head != "health":
+        return head
+    kind = rest.partition("/")[0]
+    if kind not in HEALTH:
+        kind = kind.partition("_")[0]  # l1_flat, saturated_target
+    return f"health/{kind}"
+
+
+def _place(group: str) -> tuple[bool, bool, bool, str]:
+    """Order of groups: the generator's, the discriminators', others, health."""
+    return (
+        group != "g",
+        not re.fullmatch(r"d\d*", group),
+        group.startswith("health/"),
+        group,
+    )
+
+
 def _title(group: str) -> str:
+    if group.startswith("health/"):
+        return HEALTH.get(group.removeprefix("health/"), group)
     if re.fullmatch(r"d\d+", group):
         return f"Discriminator {group[1:]}: losses"
     return {"g": "Generator: losses", "d": "Discriminator: losses"}.get(group, group)
@@ -149,6 +190,7 @@ PALETTE = (
     *("#3b82d6", "#e0792b", "#2f9e69", "#b0569f", "#c9495a", "#8a8f3c", "#6a7a8c"),
     *("#22a3a3", "#9a6b3f", "#6f5fc4", "#d88fb0", "#4f7f2f"),
 )
+SPAN = "#e0792b"  # marks the steps of a finding
 INK = "#010203"  # stands for the ink of the page until the drawing is done
 MOST_POINTS = 1500  # more cannot be told apart at the width of a page
 LOG_FROM = 12.0  # a range of more than this ratio is drawn on a log scale
@@ -219,6 +261,8 @@ def _plot(axes: Any, panel: Panel) -> None:
         if panel.best in line.steps:
             value = line.values[line.steps.index(panel.best)]
             axes.plot([panel.best], [value], "o", markersize=8, fillstyle="none", color=INK)
+    for first, last in panel.spans:
+        axes.axvspan(first, last, color=SPAN, alpha=0.14, linewidth=0)
     for step in panel.breaks:
         axes.axvline(step, color=INK, linewidth=0.7, linestyle=(0, (2, 3)), alpha=0.5)
     if panel.best is not None:

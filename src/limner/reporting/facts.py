@@ -200,7 +200,7 @@ def _sentence(event: Event) -> str:
         return f"interrupted by {event.get('signal', 'a signal')}"
     if kind == "stopped":
         return f"stopped: {event.get('reason', 'no reason was logged')}"
-    if kind in ("note", "warning"):
+    if kind in ("note", "warning", "finding"):
         return str(event.get("text", ""))
     rest = {k: v for k, v in event.items() if k not in ("event", "time", "step")}
     return " ".join([kind, *(f"{key}={value}" for key, value in rest.items())])

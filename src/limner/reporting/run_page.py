@@ -10,8 +10,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from limner.errors import CheckpointError
+from limner.errors import CheckpointError, DataError
 from limner.files import read_events, read_text, read_yaml, write_text
+from limner.health.diagnosis import diagnose_history
+from limner.health.records import history_of_events
 from limner.reporting import facts, score_table
 from limner.reporting.curves import (
     PALETTE,
@@ -83,10 +85,23 @@ def _contents(run: Path) -> dict[str, Any]:
         "resumed": any(panel.breaks for panel in losses),
         "validation": [drawing(panel, f"v{k}") for k, panel in enumerate(validation)],
         "best": f"{best:,.0f}" if best is not None else "",
+        "findings": _findings(events, config),
         "events": facts.happenings(events),
         "commands": facts.commands(run, events, list(results.values())),
         "config": text,
     }
+
+
+def _findings(events: list[dict[str, Any]], config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what a diagnosis of the log says, as JSON has it; nothing where nothing is logged."""
+    try:
+        history = history_of_events(events, config)
+    except DataError:
+        return []
+    return [
+        {**finding.to_json(), "cure": "" if finding.remedies else finding.cure}
+        for finding in diagnose_history(history).findings
+    ]
 
 
 def _read_config(path: Path) -> tuple[str, dict[str, Any]]:

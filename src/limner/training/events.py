@@ -169,7 +169,7 @@ class Progress:
                 if names:
                     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
                     self.bars.say(f"{len(names)} {what}: {', '.join(names[:5])}{more}")
-        elif event == "note":
+        elif event in ("note", "finding"):
             self.bars.say(str(fields["text"]))
 
     def close(self) -> None:
