@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from limner.data.augmentation import AugmentSettings
 from limner.data.masks import Automatic
 from limner.data.pair_reading import Resizing
 from limner.data.ranges import Scale, Span
@@ -140,6 +141,8 @@ class DataSettings(Section):
     """What resize_crop resizes to before it crops; None means size x 286 / 256."""
     flip: bool = True
     """Mirror half of the training pairs from left to right."""
+    augment: AugmentSettings = AugmentSettings()
+    """What else is drawn for training pairs, for source, target, maps and masks alike."""
     channels: Channels = (3, 3)
     """Channels of source and target, or one number for both; nothing is converted silently."""
     labels: LabelSettings | None = None
@@ -180,6 +183,11 @@ class DataSettings(Section):
             )
         if self.labels is not None and self.range.source != "type":
             raise ValueError("data.range.source is of pictures, and data.labels reads label maps")
+        if self.labels is not None and self.augment.intensity:
+            raise ValueError(
+                "data.augment.intensity changes a source's values, and label maps have ids: leave "
+                "it at 0"
+            )
         if self.labels is not None and self.mask == "otsu":
             raise ValueError(
                 "data.mask=otsu is of a source's values, and label maps have none: say "

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from limner.data.augmentation import AugmentSettings, Moves, draw_moves
 from limner.data.dataset_cache import DatasetCache, file_bytes, file_name
 from limner.data.decode import Header
 from limner.data.labelmaps import LabelMaps, packed, read_label_pair, unpacked
@@ -25,12 +26,14 @@ from limner.data.pair_reading import (
 )
 from limner.data.pairs import Half, Pair
 from limner.data.pixels import (
+    Draw,
     apply,
     as_channels,
     central,
     checked_interpolation,
     checked_mode,
     draw,
+    mirrored,
     resize,
     resized_to,
     to_float,
@@ -42,6 +45,7 @@ from limner.errors import ConfigError, DataError
 _DRAWS = 2  # sets the streams of the samples' draws apart from that of the order (order.py)
 
 
+_WHOLE = 0.999  # a weight of 1, less what rounding may take
 _INSTANCE_PLANES = 2  # bytes of an instance id
 
 Spans = tuple[Span | None, Span | None]
@@ -79,7 +83,8 @@ class PairedDataset(Dataset):
     interpolation: for source and target. cache: made by `planned_cache`, or None. labels: how
     label maps are read; None where sources are pictures. spans: the stated ranges of source and
     target. resizing: what is done where the sizes of a pair differ (see
-    `pair_reading.common_size`). mask: which automatic mask is drawn beside those of files. With a
+    `pair_reading.common_size`). mask: which automatic mask is drawn beside those of files.
+    augmentation: what is drawn beside crop and flip with `augment`; None for nothing. With a
     `residence`, which is set after the data set is made, tensors are on its device.
 
     Raises `ConfigError` for settings that clash, and `DataError`, naming the file, for an image
@@ -104,6 +109,7 @@ class PairedDataset(Dataset):
         spans: Spans = (None, None),
         resizing: Resizing = "multiple",
         mask: Automatic | None = None,
+        augmentation: AugmentSettings | None = None,
     ):
         if seed < 0:
             raise ConfigError(f"seed is {seed}: it must be zero or more")
@@ -128,6 +134,7 @@ class PairedDataset(Dataset):
         self.spans = spans
         self.resizing = resizing
         self.mask = mask
+        self.augmentation = augmentation or AugmentSettings()
         self._measured = any(span is not None for span in spans)
         self.masked = (
             mask is not None
@@ -147,18 +154,26 @@ class PairedDataset(Dataset):
         stack = self.prepared(index) if home is None else home.stack(index, self.prepared)
         height, width = stack.shape[-2:]
         size = self.size if self.mode.crop else (height, width)
+        moves = None
         try:
             if self.augment:
                 rng = np.random.default_rng((_DRAWS, self.seed, epoch, index))
                 drawn = draw(rng, height=height, width=width, size=size, flip=self.flip)
+                if not self.augmentation.off:
+                    moves = draw_moves(rng, self.augmentation, size=size)
             else:
                 drawn = central(height=height, width=width, size=size)
         except DataError as error:
             raise DataError(f"{self.pairs[index].source}: {error}") from None
-        source, target, *others = apply(drawn, stack).split(self._fields)
+        source, target, *others = (
+            self._moved(place, field, drawn, moves)
+            for place, field in enumerate(stack.split(self._fields))
+        )
+        if moves is not None and self.labels is None:
+            source = moves.jittered(source)
         sample: Sample = {
-            "source": self._float(source) if self.labels is None else unpacked(source),
-            "target": self._float(target),
+            "source": source if self.labels is None else unpacked(source),
+            "target": target,
             "name": self.pairs[index].name,
             "index": index,
         }
@@ -167,6 +182,23 @@ class PairedDataset(Dataset):
         if others:
             sample["instance"] = unpacked(others[0])
         return sample
+
+    def _moved(self, place: int, field: Tensor, drawn: Draw, moves: Moves | None) -> Tensor:
+        """Return the field at `place` of the stack as it was drawn; pictures as floats."""
+        picture = place == 1 or (place == 0 and self.labels is None)
+        mask = self.masked and place == len(self._fields) - 1
+        if moves is not None and moves.displaced:
+            window = drawn.top, drawn.left, drawn.height, drawn.width
+            field = self._float(field) if picture else field
+            field = field.to(torch.float32) if mask else field
+            field = moves.sampled(field, window, ids=not (picture or mask), outside=not mask)
+            if mask:  # a pixel counts if all that it was made of does
+                field = (field > _WHOLE).to(torch.float32)
+            field = mirrored(field) if drawn.flip else field
+        else:
+            field = apply(drawn, field)
+            field = self._float(field) if picture else field
+        return field if moves is None else moves.turned(field)
 
     def _float(self, image: Tensor) -> Tensor:
         return image.contiguous() if self._measured else to_float(image)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from limner.data.augmentation import AugmentSettings
 from limner.data.data_settings import DataSettings, Percentiles
 from limner.data.dataset import PairedDataset, Spans, different_sizes
 from limner.data.dataset_cache import FileMemory
@@ -70,13 +71,14 @@ def open_dataset(
     spans: Spans = (None, None),
     resizing: Resizing = "multiple",
     mask: Automatic | None = None,
+    augmentation: AugmentSettings | None = None,
 ) -> PairedDataset:
     """Find the pairs of a split, check them all, decide what is "auto" and open the cache.
 
     Args:
         root, split, direction: the data set, as `find_pairs` takes them.
-        mode, size, flip, channels, convert, seed, augment, spans, resizing, mask: as
-            `PairedDataset` has them.
+        mode, size, flip, channels, convert, seed, augment, spans, resizing, mask,
+            augmentation: as `PairedDataset` has them.
         load_size: (height, width) before cropping; `size` if None.
         interpolation: for source and target; the data set's own `interpolation` says what "auto"
             became (give that to the other splits of a run, so that all are alike).
@@ -130,6 +132,7 @@ def open_dataset(
         spans=spans,
         resizing=resizing,
         mask=mask,
+        augmentation=augmentation,
     )
     if cache_folder is not None:
         claims = {}

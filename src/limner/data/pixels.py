@@ -294,11 +294,14 @@ def apply(draw: Draw, image: Tensor) -> Tensor:
     """Cut the window of `draw` out of an image (..., H, W) and mirror it left to right if drawn."""
     bottom, right = draw.top + draw.height, draw.left + draw.width
     window = image[..., draw.top : bottom, draw.left : right]
-    if not draw.flip:
-        return window
+    return mirrored(window) if draw.flip else window
+
+
+def mirrored(image: Tensor) -> Tensor:
+    """Return an image (..., H, W) mirrored left to right."""
     if image.dtype == torch.uint16:  # torch mirrors no uint16
-        return window.view(torch.int16).flip(-1).view(torch.uint16)
-    return window.flip(-1)
+        return image.view(torch.int16).flip(-1).view(torch.uint16)
+    return image.flip(-1)
 
 
 def _fits(height: int, width: int, size: tuple[int, int]) -> None:

@@ -98,6 +98,7 @@ def open_pairs(
         spans=data.spans,
         resizing=data.resize,
         mask=data.mask,
+        augmentation=data.augment,
     )
 
 
