@@ -21,6 +21,7 @@ ROWS = [
     {"reporting"},
     {"training"},
     {"plan", "transfer"},
+    {"validation"},
     {"api", "export"},
     {"experiments", "web"},
     {"cli"},

@@ -1,7 +1,8 @@
 """What the public functions do: they put the parts together.
 
-`training` knows nothing of evaluation: the sheets and figures of a training are made by the
-callables here, the same for Python, the command line and the cells of experiments.
+`training` knows nothing of evaluation: what draws sheets and measures during a training
+(`validation`) is handed to it here, for Python, the command line and the cells of experiments
+alike.
 """
 
 from __future__ import annotations
@@ -9,13 +10,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from limner import __version__
 from limner.checks import CHECKS, CheckResult, check_data
@@ -23,7 +21,6 @@ from limner.checks.before_training import lines, look, stop
 from limner.checks.checking import Advancing
 from limner.checks.splitting import SplitResult, split_data
 from limner.config import Config, LabelSettings, to_yaml
-from limner.data import PairedDataset
 from limner.errors import (
     ConfigError,
     DataError,
@@ -32,35 +29,24 @@ from limner.errors import (
     TrainingError,
     unknown_name,
 )
-from limner.evaluation.evaluate import check_metrics, measure_translations
-from limner.evaluation.measure import find_weights
-from limner.evaluation.metrics import FIGURES
-from limner.evaluation.segmentation.label_files import own_class_map, own_labels
-from limner.evaluation.segmentation.scoring import (
-    Segmentation,
-    check_alignment,
-    segmentation,
-    without_seg,
-)
-from limner.files import read_events, sweep, write_from, write_text
+from limner.files import read_events, sweep, write_text
 from limner.findings import Finding
 from limner.health.watching import FirstAid, Watcher
-from limner.inference import Translator, default_cache_folder, shown_source
+from limner.inference import default_cache_folder
 from limner.networks import count_parameters
 from limner.networks.cpu_speed import kept_memory
 from limner.objective import Objective, make_perceptual
 from limner.run import HARMLESS, check_run, checkpoint_folder, misfit, newest, writing
-from limner.sheets import sample_sheet
 from limner.training.carry_over import Transfer, begin_from
 from limner.training.checkpoint import load_checkpoint
 from limner.training.cuda import CudaGraphStep, numerics, why_not
 from limner.training.datasets import TrainingData, keep_resident, open_training_data
 from limner.training.events import Events, JsonLog, Progress, TensorBoardLog, forget_after
-from limner.training.held_out import held_out_losses
 from limner.training.loop import Loop
 from limner.training.machine import differences, lost_processes, slow_numbers, training_memory
 from limner.training.observed import observed
 from limner.training.state import State, build_state
+from limner.validation import Samples, is_better, open_validation
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -179,10 +165,12 @@ def train(
             out=out,
             resume=resume,
             allow=allow,
+            allow_findings=allow_findings,
             weights=weights,
             cache_folder=cache_folder,
             progress=progress,
             command=command,
+            first_aid=first_aid,
         )
 
 
@@ -193,10 +181,12 @@ def _train(
     out: Path,
     resume: bool,
     allow: tuple[str, ...],
+    allow_findings: tuple[str, ...],
     weights: Path | None,
     cache_folder: Path | None,
     progress: bool,
     command: str,
+    first_aid: FirstAid,
 ) -> State:
     """Train in one of the processes that `fabric` joins; the rest is as `train` has it."""
     data = open_training_data(
@@ -390,127 +380,3 @@ def _device_name(device: torch.device) -> str:
 
 JUDGED_BY = ("data.", "validation.best", "validation.images", "validation.s", "inference.")
 """Settings in which figures of validation must agree to be compared, or the best begins anew."""
-
-SHEET_ROWS = 8
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Writes RUN/samples/STEP.jpg: source, output and target of the same few pairs each time."""
-
-    run: Path
-    dataset: PairedDataset
-
-    def __call__(self, state: State) -> Path:
-        """Write the sheet of the present step and return its path."""
-        translator = _translator(state)
-        rows, names = [], []
-        for index in _spread(len(self.dataset), SHEET_ROWS):
-            pair = self.dataset[index]
-            picture = translator.translate_sample(pair)
-            rows.append([shown_source(state.config, pair["source"]), picture, pair["target"]])
-            names.append(pair["name"])
-        sheet = sample_sheet(rows, titles=["source", "output", "target"], names=names)
-        path = self.run / "samples" / f"{state.step:08d}.jpg"
-        write_from(path, partial(sheet.save, format="JPEG", quality=90))
-        return path
-
-
-@dataclass(frozen=True)
-class Validation:
-    """Measures the generator on held-out pairs with the functions of `limner evaluate`.
-
-    Making one finds the metrics' weights, so that it fails before training starts.
-
-    Raises:
-        ConfigError: a metric is unknown. WeightsError: weights are missing.
-    """
-
-    dataset: PairedDataset
-    metrics: tuple[str, ...]
-    images: int
-    weights: Path | None
-    objective: Objective
-    segmentation: Segmentation | None = None
-
-    def __post_init__(self) -> None:
-        find_weights(without_seg(self.metrics, self.segmentation), weights=self.weights)
-
-    def __call__(self, state: State) -> dict[str, float]:
-        """Return the value of each metric, and of each term of the losses as `val/g/l1`."""
-        translator = _translator(state)
-        scores = measure_translations(
-            translator,
-            self.dataset,
-            metrics=self.metrics,
-            images=self.images,
-            weights=self.weights,
-            device=state.fabric.device,
-            segmentation=self.segmentation,
-        )
-        losses = held_out_losses(state, self.objective, self.dataset, images=self.images)
-        return {**scores.values, **losses}
-
-
-def _translator(state: State) -> Translator:
-    encoder = None if state.encoder is None else state.encoder.plain
-    return Translator(state.picture_network, state.config, encoder=encoder)
-
-
-def open_validation(
-    config: Config,
-    dataset: PairedDataset,
-    *,
-    weights: Path | None,
-    objective: Objective,
-    device: torch.device | str,
-) -> Validation:
-    """Return the validation of a training, after a look at whether it will be able to measure.
-
-    Raises:
-        ConfigError: a metric cannot measure such pictures, or so few of them; or as
-            `segmentation_of`. WeightsError: weights are missing.
-    """
-    settings = config.validation
-    task = segmentation_of(config, device=device)
-    count = min(len(dataset), settings.images)
-    check_metrics(config, settings.metrics, segmentation=task, images=count)
-    return Validation(dataset, settings.metrics, settings.images, weights, objective, task)
-
-
-def segmentation_of(config: Config, *, device: torch.device | str) -> Segmentation | None:
-    """Return what the metric seg needs during training; None where it is not asked for.
-
-    Raises:
-        ConfigError: the segmenter is not named, or the data set tells no label maps or classes.
-    """
-    settings = config.validation
-    if not settings.seg:
-        return None
-    if settings.segmenter is None:
-        raise ConfigError(
-            "seg among validation.metrics needs a segmenter: set validation.segmenter"
-        )
-    check_alignment(config.data.mode)
-    data = Path(config.data.root)
-    labels = own_labels(config, data, settings.split)
-    return segmentation(
-        segmenter=settings.segmenter,
-        labels=labels,
-        class_map=settings.class_map or own_class_map(config, data, settings.split),
-        size=settings.segmentation_size,
-        device=device,
-    )
-
-
-def is_better(metric: str, new: float, old: float | None) -> bool:
-    """Whether `new` beats `old` in the sense of the metric; anything beats None."""
-    if old is None:
-        return True
-    return new > old if FIGURES[metric].better == "higher" else new < old
-
-
-def _spread(length: int, count: int) -> list[int]:
-    """Return up to `count` indices spread evenly over a data set."""
-    positions: Tensor = torch.linspace(0, length - 1, min(length, count))
-    return [int(position) for position in positions.round()]
