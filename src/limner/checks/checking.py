@@ -9,7 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from limner.checks import file_findings, label_findings, likeness_findings, quality_findings
+from limner.checks import (
+    distribution_findings,
+    file_findings,
+    label_findings,
+    likeness_findings,
+    quality_findings,
+)
 from limner.checks.listing import Listing, list_data
 from limner.checks.measured import Check, Labels, Measured
 from limner.checks.recognition import related
@@ -35,6 +41,8 @@ CHECKS: dict[tuple[str, ...], Check] = {
     ("duplicate", "near-duplicate", "leak"): likeness_findings.leaks,
     ("sequence",): likeness_findings.sequence,
     ("few-images",): likeness_findings.few_images,
+    ("cluster",): distribution_findings.cluster,
+    ("split-shift",): distribution_findings.split_shift,
     ("label-range",): label_findings.label_range,
     ("void-share", "rare-class", "imbalance"): label_findings.shares,
     ("off-palette",): label_findings.off_palette,

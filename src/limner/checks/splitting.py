@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from limner.checks.checking import Advancing, measure
+from limner.checks.distribution_findings import k_means, points_of
 from limner.checks.likeness_findings import connected, series_of
 from limner.checks.listing import list_data
 from limner.checks.measured import Measured, Where
@@ -24,8 +25,6 @@ from limner.files import write_text
 
 WAYS = ("random", "sequence", "cluster", "group")
 _PARTS = {2: ("train", "test"), 3: ("train", "val", "test")}
-_RESTARTS = 3
-_ROUNDS = 25
 
 
 @dataclass(frozen=True)
@@ -192,35 +191,9 @@ def clusters(measured: Measured, places: Sequence[Where], *, seed: int = 0) -> l
 
     k-means on the small whole and the colours, k the root of half the number of pictures.
     """
-    role = "source" if "target" in measured.codings else "target"
-    images = [getattr(measured.features[split][place], role) for split, place in places]
-    points = np.stack(
-        [
-            np.concatenate([image.small[:40].astype(np.float64), 2 * image.tiny.ravel() / 255])
-            for image in images
-        ]
-    )
+    points = points_of(measured, places)
     count = max(1, min(len(points), round((len(points) / 2) ** 0.5)))
-    best: tuple[float, np.ndarray] | None = None
-    for restart in range(_RESTARTS):
-        rng = np.random.default_rng([seed, restart])
-        centres = points[rng.choice(len(points), count, replace=False)]
-        nearest, distance = np.zeros(len(points), int), np.zeros((len(points), count))
-        for turn in range(_ROUNDS):
-            distance = (
-                (points**2).sum(1)[:, None] - 2 * points @ centres.T + (centres**2).sum(1)[None]
-            )
-            now = distance.argmin(axis=1)
-            if turn and bool((now == nearest).all()):
-                break
-            nearest = now
-            for number in np.unique(nearest):
-                centres[number] = points[nearest == number].mean(axis=0)
-        spread = float(distance.min(axis=1).sum())
-        if best is None or spread < best[0]:
-            best = (spread, nearest)
-    assert best is not None
-    return best[1].tolist()
+    return k_means(points, count, seed=seed)[0].tolist()
 
 
 def _weight(measured: Measured, unit: Sequence[Where]) -> dict[object, float]:
