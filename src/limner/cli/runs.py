@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -50,8 +51,8 @@ def translate(
     """Translate pictures, or label maps, with a trained run.
 
     Each output bears the name of its input, as PNG, or as TIFF where PNG cannot hold the targets'
-    type. Nothing that exists is overwritten unless
-    `--overwrite` is given.
+    type, or a georeference. Resolution and georeference go with the picture, adjusted to its size.
+    Nothing that exists is overwritten unless `--overwrite` is given.
 
     **Examples**
 
@@ -113,6 +114,7 @@ def translate(
         check_style,
         draw_codes,
         further_sources,
+        georeferenced,
         latent_of,
         masks_of,
         outside_masks,
@@ -138,15 +140,18 @@ def translate(
         translator.config = replace(translator.config, {"data.convert": True})
     config = translator.config
     check_style(config, style=style is not None, samples=samples is not None)
-    tasks = plan_translation(
+    planned = partial(
+        plan_translation,
         inputs,
         out=out,
-        suffix=result_suffix(config, as_),
         overwrite=overwrite,
         labels=config.data.labels is not None,
         samples=samples,
         recursive=recursive,
     )
+    tasks = planned(suffix=result_suffix(config, as_))
+    if georeferenced([source for source, _ in tasks]):
+        tasks = planned(suffix=".tif")
     sources = list(dict.fromkeys(source for source, _ in tasks))
     more = further_sources(inputs)
     check_sources(config, sources, more=more)

@@ -1,6 +1,7 @@
 """A trained generator at work: checkpoint + image -> image."""
 
 from limner.inference.backends import BACKENDS
+from limner.inference.carried_tags import georeferenced
 from limner.inference.style import check_style, draw_codes, latent_of, read_style
 from limner.inference.translate_files import (
     default_cache_folder,
@@ -31,6 +32,7 @@ __all__ = [
     "default_cache_folder",
     "draw_codes",
     "further_sources",
+    "georeferenced",
     "latent_of",
     "masks_of",
     "open_pairs",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import functools
+import io
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,7 @@ from limner.data import (
     class_colours,
     coloured,
     fitted_mask,
+    header,
     instance_beside,
     label_maps,
     label_table,
@@ -39,6 +41,7 @@ from limner.data import (
 from limner.data.ranges import resized
 from limner.errors import ConfigError, DataError
 from limner.files import write_bytes, write_from
+from limner.inference.carried_tags import NOTHING, Carried, carried_from
 from limner.inference.translator import Translator, to_bytes
 
 # Grey and colour, each without and with alpha.
@@ -156,12 +159,16 @@ def translate_file(
         if mask is not None:
             counts = fitted_mask(mask, wanted, own={(read[0].shape[-2], read[0].shape[-1])})
         picture = translator(ids, instance, style=style, code=code, names=[source.stem])
+    _, *own = header(source)
+    own[1] //= 1 if side is None else 2
+    told = carried_from(source).resized((own[0], own[1]), (picture.shape[-2], picture.shape[-1]))
+    carried = told if side is None else Carried({}, told.resolution)
     if truncate:
         shown = picture[0].cpu()
         shown = shown if counts is None else torch.where(counts, shown, -1.0)
-        write_picture(shown, result, truncate=True)
+        _write_samples(to_bytes(shown, truncate=True).numpy(), result, carried=carried)
     else:
-        write_values(config, picture[0], result, wanted=wanted_type, counts=counts)
+        write_values(config, picture[0], result, wanted=wanted_type, counts=counts, carried=carried)
 
 
 def read_source(
@@ -222,13 +229,19 @@ def _size(text: str, image: Tensor, config: Config) -> tuple[int, int]:
 
 def outside_masks(config: Config, wanted: str | None = None) -> str:
     """Return the sentence on what translations hold where pixels do not count."""
+    nodata = written_nodata(config, wanted)
+    if nodata is None:
+        return "outside the masks stands the low end of the targets' range"
+    return f"outside the masks stands nodata ({nodata})"
+
+
+def written_nodata(config: Config, wanted: str | None = None) -> float | Literal["nan"] | None:
+    """Return what stands for no value in translations; None where their type cannot hold it."""
     span, dtype = config.data.spans[1], wanted or config.data.type.target or "uint8"
     nodata = None if span is None or wanted == "uint8" else span.nodata
-    if dtype == "float32" and nodata is not None:
-        return f"outside the masks stands nodata ({nodata})"
-    if isinstance(nodata, int | float) and nodata_fits(nodata, dtype):
-        return f"outside the masks stands nodata ({nodata:g})"
-    return "outside the masks stands the low end of the targets' range"
+    if nodata is None or dtype == "float32":
+        return nodata
+    return nodata if nodata != "nan" and nodata_fits(nodata, dtype) else None
 
 
 def result_suffix(config: Config, wanted: str | None = None) -> str:
@@ -244,6 +257,7 @@ def write_values(
     *,
     wanted: str | None = None,
     counts: Tensor | None = None,
+    carried: Carried = NOTHING,
 ) -> None:
     """Write a translation, C x H x W in [-1, 1], in the type and range of the run's targets.
 
@@ -252,41 +266,48 @@ def write_values(
         picture, path: what is written, and where; see `result_suffix`.
         wanted: another type, uint8, uint16, int16 or float32; uint8 is a preview.
         counts: which pixels count, 1 x H x W; the others become `data.nodata`.
+        carried: the source's place and resolution, for a picture of this size.
     """
     data = config.data
     stored = data.type.target or "uint8"
     values = to_file_values(picture, data.spans[1], stored=stored, wanted=wanted, counts=counts)
-    _write_samples(values, path)
+    told = replace(carried, nodata=written_nodata(config, wanted))
+    _write_samples(values, path, carried=told)
 
 
-def write_picture(picture: Tensor, path: Path, *, truncate: bool = False) -> None:
+def write_picture(picture: Tensor, path: Path) -> None:
     """Write one picture, C x H x W in [-1, 1], as 8 bits in the form that `path`'s suffix names."""
-    _write_samples(to_bytes(picture, truncate=truncate).cpu().numpy(), path)
+    _write_samples(to_bytes(picture).cpu().numpy(), path)
 
 
-def _write_samples(pixels: np.ndarray, path: Path) -> None:
+def _write_samples(pixels: np.ndarray, path: Path, *, carried: Carried = NOTHING) -> None:
     """Write C x H x W samples in the form that the suffix names: PNG of 8 or 16 bits, or TIFF."""
+    image = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
     if path.suffix == ".tif":
         import tifffile
 
-        one = len(pixels) == 1
+        colour = len(pixels) == 3 and pixels.dtype in (np.uint8, np.uint16)
+        apart = len(pixels) > 1 and not colour
         write_from(
             path,
             lambda file: tifffile.imwrite(
                 file,
-                pixels[0] if one else pixels,
-                photometric="minisblack",
-                planarconfig=None if one else "separate",
+                pixels if apart else np.ascontiguousarray(image),
+                photometric="rgb" if colour else "minisblack",
+                planarconfig="separate" if apart else None,
+                **carried.for_tiff,
             ),
         )
         return
-    image = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
     if pixels.dtype == np.uint16:
         import imagecodecs  # Pillow writes 16 bits for grey alone
 
-        write_bytes(path, imagecodecs.png_encode(np.ascontiguousarray(image)))
+        content = bytes(imagecodecs.png_encode(np.ascontiguousarray(image)))
     else:
-        write_from(path, functools.partial(Image.fromarray(image).save, format="PNG"))
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, format="PNG")
+        content = buffer.getvalue()
+    write_bytes(path, carried.in_png(content))
 
 
 def maps_of(config: Config) -> LabelMaps | None:
