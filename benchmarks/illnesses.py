@@ -104,11 +104,6 @@ CASES: dict[str, Case] = {
         fast=CAMVID,
     ),
     "too-slow": Case("camvid", ("training.lr=1e-7",), ("nothing-learned",), fast=CAMVID),
-    "batch-statistics": Case(
-        "facades",
-        ("generator.norm=batch", "generator.dropout=0", "training.lr=1e-3"),
-        ("norm-mismatch",),
-    ),
     "checkerboard": Case(
         "facades",
         ("generator={name: resnet, width: 8, blocks: 3}", "objective.l1=1", "training.lr=1e-3"),
@@ -122,6 +117,9 @@ CASES: dict[str, Case] = {
     "hinge": Case("camvid", ("objective.gan=hinge", "objective.l1=50"), fast=CAMVID),
     "soft-labels": Case("facades", ("objective.real_label=0.9",)),
     "batch": Case("camvid", ("training.batch_size=4",), fast=CAMVID),
+    "batch-statistics": Case(
+        "facades", ("generator.norm=batch", "generator.dropout=0", "training.lr=1e-3")
+    ),
     "batch-norm": Case("camvid", ("generator.norm=batch", "training.batch_size=4"), fast=CAMVID),
     "reconstruction": Case(
         "facades",
@@ -203,12 +201,17 @@ class Judged:
 
 def judge(out: Path) -> list[Judged]:
     """Diagnose every log, whole, and as it stood after each tenth of the training."""
+    from limner.errors import DataError
     from limner.health.diagnosis import diagnose_history
     from limner.health.records import read_history
 
     judged = []
     for run in sorted(path.parent for path in out.glob("*/log.jsonl")):
-        case, history = CASES[run.name.rpartition("-")[0]], read_history(run)
+        case = CASES[run.name.rpartition("-")[0]]
+        try:
+            history = read_history(run)
+        except DataError:
+            continue  # it was stopped before its first line
         found = None
         for tenth in range(1, 11):
             step = min(history.steps, case.steps * tenth // 10)

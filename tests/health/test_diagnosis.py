@@ -62,7 +62,7 @@ ILL: dict[str, dict] = {
         "g/vgg": (5.0, 4.0, 3.0, 2.5, 2.0),
         "val/g/vgg": (5.0, 4.5, 4.7, 5.0, 5.3),
     },
-    "rate-too-high": {"health/update/generator": (0.1, 0.12, 0.12)},
+    "rate-too-high": {"health/update/generator": (0.3, 0.4, 0.4)},
     "norm-mismatch": {"health/l1_running": (0.4, 0.5, 0.5), "health/l1_batch": (0.38, 0.3, 0.28)},
     "checkerboard": {
         "health/checkerboard": (0.1, 0.15, 0.15),
@@ -228,3 +228,11 @@ def test_the_page_has_every_threshold_as_the_code_has_it() -> None:
     }
     for name in (*RULES, "healthy"):
         assert f"| `{name}` |" in page
+
+
+def test_small_beginnings_of_weights_are_no_high_rate() -> None:
+    steep = {"health/update/generator": (0.04, 0.1, 0.1)}
+    usual = {"training": {"lr": 1e-4}}
+    fast = {"training": {"lr": 1e-2}}
+    assert "rate-too-high" not in names(diagnose_history(history(steep, settings=usual)))
+    assert "rate-too-high" in names(diagnose_history(history(steep, settings=fast)))

@@ -160,3 +160,31 @@ def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_the_later_of_two_lines_of_a_step_counts() -> None:
     twice = [*EVENTS, {"event": "train", "time": 9.0, "step": 50, "g/l1": 0.2}]
     assert history_of_events(twice, {}).scalars["g/l1"].values[0] == 0.2
+
+
+def written_log(path: Path, *, certain: bool) -> Path:
+    """Write a log of pix2pix of single, noisy steps: balanced, or with a discriminator that won."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for epoch in range(1, 41):
+        for iters in (100, 200, 300, 400):
+            done = (epoch * 400 + iters) / 16000
+            level = (0.02 if certain else 0.35) + (0.3 * max(0, 0.15 - done) / 0.15)
+            real, fake = level * np.exp(rng.normal(0, 0.5, 2))
+            gan = (5.0 if certain else 1.6) * np.exp(rng.normal(0, 0.3))
+            l1 = (38 - 16 * done) * np.exp(rng.normal(0, 0.25))
+            lines.append(
+                f"(epoch: {epoch}, iters: {iters}, time: 0.1, data: 0.2) "
+                f"G_GAN: {gan:.3f} G_L1: {l1:.3f} D_real: {real:.3f} D_fake: {fake:.3f} "
+            )
+        lines.append(f"End of epoch {epoch} / 200 \t Time Taken: 20 sec")
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.mark.parametrize("certain", [False, True])
+def test_a_foreign_log_shows_who_wins_and_no_alarm_else(tmp_path: Path, certain: bool) -> None:
+    found = limner.diagnose(written_log(tmp_path / "loss_log.txt", certain=certain))
+    alarms = [finding.name for finding in found.findings if finding.severity != "note"]
+    assert alarms == (["discriminator-wins"] if certain else [])
+    assert found.steps == 16_000

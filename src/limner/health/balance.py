@@ -35,8 +35,10 @@ def _won(history: History, name: str) -> Verdict | None:
     level = "discriminator-wins.loss"
     if ahead is not None and ahead > threshold("imbalance"):
         level = "discriminator-wins.loss-ahead"
-    certain = loss < threshold(level)
     accuracy = _accuracy(history, name, steps)
+    if accuracy is None:
+        level = "discriminator-wins.loss-blind"
+    certain = loss < threshold(level)
     if accuracy is not None:
         certain &= accuracy > threshold("discriminator-wins.accuracy")
     span = history.span(certain, steps)
@@ -293,19 +295,19 @@ def _named(history: History) -> list[str]:
 def _level(history: History, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps and the smoothed loss as a share of chance; by accuracy where chance has no level."""
     try:
-        loss = discriminator_loss(history, name).smooth()
+        loss = discriminator_loss(history, name).smooth(share=0.2)
     except NotShown:
         if history.gan != "wgan-gp":
             raise
         # A critic's losses have no level: what it errs, twice, is 1 at chance and 0 where it wins.
-        accuracy = history.series(f"{name}/accuracy").smooth()
+        accuracy = history.series(f"{name}/accuracy").smooth(share=0.2)
         return accuracy.steps, 2 * (1 - accuracy.values)
     return loss.steps, loss.values
 
 
 def _accuracy(history: History, name: str, steps: np.ndarray) -> np.ndarray | None:
     try:
-        return history.series(f"{name}/accuracy").smooth().at(steps)
+        return history.series(f"{name}/accuracy").smooth(share=0.2).at(steps)
     except NotShown:
         return None
 

@@ -41,10 +41,10 @@ class Series:
         steps = np.array([self.steps[part[-1]] for part in parts])
         return Series(steps, np.array([self.values[part].mean() for part in parts]))
 
-    def smooth(self) -> Series:
-        """Each value the median of its neighbourhood, a tenth of the record: outliers are gone."""
+    def smooth(self, *, share: float = 0.1) -> Series:
+        """Each value the median of its neighbourhood, a share of the record: outliers are gone."""
         whole = self.finite()
-        reach = max(1, len(whole.values) // 20)
+        reach = max(1, int(len(whole.values) * share / 2))
         padded = [whole.values[max(0, k - reach) : k + reach + 1] for k in range(len(whole.values))]
         return Series(whole.steps, np.array([np.median(part) for part in padded]))
 

@@ -177,13 +177,21 @@ def _nothing_moved(history: History) -> Verdict | None:
 
 
 def rate_too_high(history: History) -> Verdict | None:
-    """Updates are a large part of the weights, and what the generator reached is poor for it."""
+    """Updates are a large part of the weights.
+
+    What is large depends on how small the weights begin: a usual rate may pass for twice it.
+    """
     update = history.series("health/update/generator", points=2).smooth()
-    span = history.span(update.values > threshold("rate-too-high.update"), update.steps)
+    rate = history.setting("training.lr")
+    fast = rate is None or float(rate) > threshold("rate-too-high.rate")
+    level = threshold("rate-too-high.update" if fast else "rate-too-high.update-alone")
+    span = history.span(update.values > level, update.steps)
     if span is None:
         return None
     value = float(np.median(update.between(span.first, span.last)))
     evidence: dict[str, float | int | str | bool] = {"update": round(value, 5)}
+    if rate is not None:
+        evidence["rate"] = float(rate)
     return Verdict(
         span,
         evidence,

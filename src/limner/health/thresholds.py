@@ -49,6 +49,9 @@ THRESHOLDS: dict[str, Threshold] = {
     "discriminator-wins.loss-ahead": Threshold(
         0.3, "the same where imbalance says the discriminator runs ahead (0.13 to 0.3)"
     ),
+    "discriminator-wins.loss-blind": Threshold(
+        0.15, "the same where no accuracy is logged, as in other projects' logs of single steps"
+    ),
     "discriminator-wins.accuracy": Threshold(
         0.93, "as well; alone it is no sign: healthy ones are right 85 to 96 % of the time"
     ),
@@ -73,7 +76,14 @@ THRESHOLDS: dict[str, Threshold] = {
     "discriminator-memorises.gap": Threshold(0.25, "of accuracy; healthy ones about 0"),
     "overfit.worse": Threshold(0.06, "than the best; half of it is a weak case"),
     "overfit.better": Threshold(0.1, "of the training pairs since; healthy ones 0.05 and less"),
-    "rate-too-high.update": Threshold(0.05, "of the weights; healthy ones 0.004 to 0.012"),
+    "rate-too-high.update": Threshold(
+        0.08,
+        "of the weights; healthy ones 0.004 to 0.012, SPADE's 0.02 to 0.07 from its small start",
+    ),
+    "rate-too-high.rate": Threshold(
+        1.5e-3, "a rate from which the number above counts, or none known"
+    ),
+    "rate-too-high.update-alone": Threshold(0.2, "the same at usual rates"),
     "norm-mismatch.ratio": Threshold(1.25, "of the distances to the target"),
     "checkerboard.amplitude": Threshold(
         0.06, "of the targets' contrast; healthy ones scatter by 0.05 about 0"
