@@ -7,6 +7,7 @@ alike.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import os
@@ -300,7 +301,19 @@ def _train(
         except (TrainingError, DataError, OutOfMemoryError) as error:
             events.emit("stopped", step=state.step, reason=str(error))
             raise
+    if fabric.world_size > 1:
+        atexit.register(_leave_group)
     return state
+
+
+def _leave_group() -> None:
+    """End the threads of the group of processes while the interpreter still stands.
+
+    Fabric does so for NCCL alone. gloo's threads would run on while the process is taken down,
+    beside peers that are gone already: what they raise then ends it, after all is done.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _complete_log(events: Events, state: State, out: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import forked_commands
 import pytest
 import tiny_runs
 
@@ -26,26 +29,33 @@ COMMANDS = {
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pipes")
-    tiny_runs.draw_data(folder / "data", test=2)
-    tiny_runs.make_run(folder / "run")
-    return folder
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, dict[str, Any]]]:
+    """The folder of each command, and what it answered; in processes that nobody waits in."""
+    start = tmp_path_factory.mktemp("pipes")
+    tiny_runs.draw_data(start / "data", test=2)
+    tiny_runs.make_run(start / "run")
+    homes = {}
+    for number, pipe in enumerate(COMMANDS):
+        homes[pipe] = shutil.copytree(start, start.parent / f"{start.name}-{number}")
+        (homes[pipe] / pipe).unlink(missing_ok=True)
+        os.mkfifo(homes[pipe] / pipe)
+    jobs = [[str(homes[pipe]), words.split()] for pipe, words in COMMANDS.items()]
+    done = subprocess.run(
+        [sys.executable, forked_commands.__file__, json.dumps(jobs)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    return {pipe: (homes[pipe], one) for pipe, one in zip(COMMANDS, said, strict=True)}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pipe", COMMANDS)
-def test_a_pipe_in_the_place_of_a_file(pipe: str, start: Path, tmp_path: Path) -> None:
-    home = shutil.copytree(start, tmp_path / "home")
-    (home / pipe).unlink(missing_ok=True)
-    os.mkfifo(home / pipe)
-    done = subprocess.run(  # a process of its own, since one that waits hears no signal
-        [sys.executable, "-m", "limner", *COMMANDS[pipe].split()],
-        cwd=home,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert [line[:8] for line in done.stderr.splitlines()] == ["limner: "]
+def test_a_pipe_in_the_place_of_a_file(
+    pipe: str, answers: dict[str, tuple[Path, dict[str, Any]]]
+) -> None:
+    home, answer = answers[pipe]
+    assert answer["status"] == 2, answer
+    assert [line[:8] for line in answer["said"].splitlines()] == ["limner: "]
     assert not (home / "new").exists()

@@ -247,29 +247,20 @@ def test_two_processes_adapt_as_one_does_and_resume_exactly(pairs: Path, tmp_pat
         "discriminators.0.norm=instance",
         "discriminators.1.norm=instance",
     )
-    torchrun = (
-        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"),
-        *("--master-port=0", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"),
+    program = [sys.executable, str(HERE / "forked_ranks.py")]
+    for name, sets, flags in (
+        ("whole", [], []),
+        ("parts", ["training.steps=4"], []),
+        ("parts", [], ["--resume", "--allow", "training.steps"]),
+    ):
+        words = command(pairs, tmp_path / name, "training.batch_size=1", *settings, *sets)
+        program += ["--", str(tmp_path / f"ranks-{name}"), *words, *flags]
+    done = subprocess.run(
+        program, env=environment(tmp_path), capture_output=True, text=True, check=False
     )
-
-    def run(name: str, *more: str, resume: bool = False) -> Path:
-        program = (*torchrun, str(HERE / "ranks.py"), str(tmp_path / f"ranks-{name}"))
-        words = command(pairs, tmp_path / name, "training.batch_size=1", *settings, *more)
-        extra = ("--resume", "--allow", "training.steps") if resume else ()
-        done = subprocess.run(
-            [*program, *words, *extra],
-            env=environment(tmp_path),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return tmp_path / name
-
+    assert done.returncode == 0, done.stderr
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
     # Twelve pairs: six steps an epoch with two processes of one, or one of two.
-    whole = run("whole")
-    run("parts", "training.steps=4")
-    parts = run("parts", resume=True)
     one = tmp_path / "one"
     config = small(f"data.root={str(pairs)!r}", "training.batch_size=2", *settings)
     train(config, out=one, cache_folder=tmp_path / "cache")
