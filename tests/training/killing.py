@@ -1,5 +1,8 @@
 """Trains in forked processes that are killed at random moments; prints what was seen as JSON.
 
+A moment is a number of lines in the log and a part of a step, not a time since the start: how busy
+the machine is decides nothing.
+
 A program of its own, since forking is safe only where no thread has worked yet. Usage:
 killing.py DATA FOLDER KILLS SEED
 """
@@ -25,6 +28,7 @@ from test_resume import outcome  # noqa: E402
 from tiny import small  # noqa: E402
 
 from limner.api import train  # noqa: E402
+from limner.files import read_events  # noqa: E402
 from limner.run import checkpoint_folder, newest  # noqa: E402
 
 
@@ -37,7 +41,7 @@ def in_a_fork(data: Path, run: Path) -> int:
     try:
         config = small(
             f"data.root={str(data)!r}",
-            "training.epochs=5",
+            "training.epochs=3",
             "training.checkpoint_every=0.25",
             "training.samples_every=1",
             "validation.every=1",
@@ -52,19 +56,28 @@ def in_a_fork(data: Path, run: Path) -> int:
         os._exit(status)
 
 
+def ended(process: int) -> bool:
+    """Whether a child has ended, which may be left to be waited for."""
+    flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    return os.waitid(os.P_PID, process, flags) is not None
+
+
 def main() -> None:
     """Compare one uninterrupted run with one killed again and again."""
     data, folder = Path(sys.argv[1]), Path(sys.argv[2])
     kills, rng = int(sys.argv[3]), random.Random(int(sys.argv[4]))
-    begun = time.monotonic()
     assert os.waitpid(in_a_fork(data, folder / "whole"), 0)[1] == 0
-    seconds = time.monotonic() - begun
     whole, scalars = outcome(folder / "whole")
-    seen = {"steps_at_kill": [], "different": [], "seconds": seconds}
+    lines = len(read_events(folder / "whole"))
+    seen = {"steps_at_kill": [], "different": []}
     for number in range(kills):
         run = folder / f"killed{number}"
         process = in_a_fork(data, run)
-        time.sleep(rng.uniform(0, seconds))
+        # One moment from each part of the run, so that a few of them are spread over it.
+        written = int(lines * (number + rng.random()) / kills)
+        while len(read_events(run)) < written and not ended(process):
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.05))
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
         at = newest(run)

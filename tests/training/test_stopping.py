@@ -31,9 +31,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
 
-def test_kill_minus_nine_at_twenty_random_moments(pairs: Path, tmp_path: Path) -> None:
+def test_kill_minus_nine_at_random_moments(pairs: Path, tmp_path: Path) -> None:
+    kills = 20 if os.environ.get("LIMNER_LONG") else 5
     done = subprocess.run(
-        [sys.executable, str(HERE / "killing.py"), str(pairs), str(tmp_path), "20", "0"],
+        [sys.executable, str(HERE / "killing.py"), str(pairs), str(tmp_path), str(kills), "0"],
         env=environment(tmp_path),
         capture_output=True,
         text=True,
@@ -44,8 +45,8 @@ def test_kill_minus_nine_at_twenty_random_moments(pairs: Path, tmp_path: Path) -
     assert seen["different"] == []
     # The moments were spread over the run: some before the first checkpoint or early, some late.
     steps = [step or 0 for step in seen["steps_at_kill"]]
-    assert len(steps) == 20
-    assert len(set(steps)) >= 5
+    assert len(steps) == kills
+    assert len(set(steps)) >= 3
 
 
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
