@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +59,18 @@ Advancing = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What was found: worst first; `splits` tells pairs and independent images of each split."""
+    """What was found: worst first; `splits` tells pairs and independent images of each split.
+
+    `tones` are the mean histograms of brightness of each side of each split, `classes` the shares
+    of the pixels that each class has in a split.
+    """
 
     data: str
     splits: Mapping[str, Mapping[str, float]]
     findings: tuple[Finding, ...]
     seconds: float
+    tones: Mapping[str, list[float]] = field(default_factory=dict)
+    classes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -116,7 +122,14 @@ def check_data(
         split: {"pairs": len(found), "independent": worth[split]}
         for split, found in measured.features.items()
     }
-    return CheckResult(str(root), splits, tuple(findings), time.perf_counter() - begun)
+    return CheckResult(
+        str(root),
+        splits,
+        tuple(findings),
+        time.perf_counter() - begun,
+        tones=distribution_findings.tones(measured),
+        classes=label_findings.class_shares(measured),
+    )
 
 
 def run_checks(measured: Measured, checks: Iterable[Check]) -> list[Finding]:

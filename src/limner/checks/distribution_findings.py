@@ -165,3 +165,11 @@ def _measures(measured: Measured, split: str) -> dict[str, np.ndarray]:
         if np.isfinite(features.sharpness):
             found.setdefault(f"sharpness of {image.role}s", []).append(features.sharpness)
     return {name: np.array(values) for name, values in found.items()}
+
+
+def tones(measured: Measured) -> dict[str, list[float]]:
+    """Return the mean histogram of brightness of the pictures of each side of each split."""
+    sums: dict[str, list[np.ndarray]] = {}
+    for image in measured.pictures():
+        sums.setdefault(f"{image.split}, {image.role}s", []).append(image.features.tones)
+    return {name: np.mean(values, axis=0).tolist() for name, values in sums.items()}

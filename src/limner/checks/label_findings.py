@@ -318,6 +318,19 @@ def _totals(measured: Measured, split: str) -> tuple[Counter[int], Counter[int],
     return pixels, maps, total
 
 
+def class_shares(measured: Measured) -> dict[str, dict[str, float]]:
+    """Return the share of the pixels that each class has in each split, the largest first."""
+    found = {}
+    for split in measured.features:
+        pixels, _, _ = _totals(measured, split)
+        every = sum(pixels.values())
+        if every:
+            found[split] = {
+                _class(measured, value): count / every for value, count in pixels.most_common(40)
+            }
+    return found
+
+
 def _void_values(measured: Measured) -> set[int]:
     void = measured.labels.void
     return {255} if void is None else {void, 255}

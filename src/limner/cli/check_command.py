@@ -58,6 +58,10 @@ def check(
         labels=None if config is None else config.data.labels,
         progress=progress,
     )
+    if out is not None:
+        from limner.reporting.check_page import write_check
+
+        say(f"see {write_check(result, data, out, direction=direction)}", aside=True)
     if json:
         print_json(result.to_json())
     else:
