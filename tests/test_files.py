@@ -83,6 +83,14 @@ def test_a_log_is_read_whatever_was_torn(tmp_path: Path) -> None:
     assert read_events(tmp_path) == whole
 
 
+@pytest.mark.parametrize("value", ['"x"', "null", "[]", "{}", "-1", "1e999", "NaN", "true"])
+@pytest.mark.parametrize("key", ["step", "time"])
+def test_what_has_no_step_and_no_time_is_no_event(key: str, value: str, tmp_path: Path) -> None:
+    sound = '{"event": "train", "step": 1, "time": 1.5}'
+    (tmp_path / "log.jsonl").write_text(f'{sound}\n{{"event": "train", "{key}": {value}}}\n')
+    assert [event["step"] for event in read_events(tmp_path)] == [1]
+
+
 @pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
 def test_what_the_disk_refuses_is_one_sentence_with_the_path(
     reason: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -460,6 +460,8 @@ def _is_event(event: object) -> bool:
     return (
         isinstance(step, int)
         and not isinstance(step, bool)
-        and step >= 0
         and isinstance(moment, int | float)
+        and not isinstance(moment, bool)
+        and 0 <= step < 2**53
+        and 0 <= moment < 2**53  # nor NaN, nor infinite
     )

@@ -251,6 +251,32 @@ def test_damaged_results_and_pictures_do_not_stop_the_report(tmp_path: Path) -> 
     assert len(page.images) == 1  # the worst; of the best one is missing
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("scores",), []),
+        (("scores", "values"), None),
+        (("scores", "per_image"), {"lpips": 0.5}),
+        (("scores", "per_image"), {"lpips": ["a", {}]}),
+        (("scores", "details"), {"lpips": "much"}),
+        (("scores", "names"), "0001"),
+        (("names",), 7),
+    ],
+)
+def test_results_of_another_form_are_told_and_left_out(
+    place: tuple[str, ...], value: object, tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    path = evaluate(tmp_path) / "results.json"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    inner = results
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = value
+    path.write_text(json.dumps(results), encoding="utf-8")
+    assert "evaluation/test/results.json cannot be read" in Page(write_report(tmp_path)).text
+
+
 def test_several_splits_have_a_table_each_the_test_split_first(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(CONFIG, encoding="utf-8")
     evaluate(tmp_path, "night", names=2)

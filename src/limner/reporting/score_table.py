@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
+from limner.errors import LimnerError
 from limner.evaluation.metrics import FIGURES
+from limner.files import read_json
 
 ARROWS = {"lower": "↓ lower", "higher": "↑ higher"}
 # Shown in their own columns, or of no use to a reader of the page.
@@ -14,6 +17,24 @@ _COLUMNS = {
     *("images", "images_real", "images_fake", "note", "weights", "std", "seed", "cap_db"),
     *("interval", "interval_method", "reference_from_cache", "real"),
 }
+
+
+class _Scores(BaseModel):
+    """What the page takes of an evaluation's figures, in the form that it can rely on."""
+
+    model_config = ConfigDict(strict=True)
+
+    values: dict[str, Any]
+    per_image: dict[str, list[float]] = {}
+    details: dict[str, dict[str, Any] | None] | None = None
+    names: list[str] | None = None
+
+
+class _Results(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    scores: _Scores
+    names: list[str] | None = None
 
 
 def read_results(run: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
@@ -26,9 +47,9 @@ def read_results(run: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
     paths = [p for p in run.glob("evaluation/*/results.json") if p.parent.name[0] != "."]
     for path in sorted(paths, key=lambda p: (p.parent.name != "test", p.parent.name)):
         try:
-            loaded = json.loads(path.read_text(encoding="utf-8"))
-            loaded["scores"]["values"].items()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            loaded = read_json(path)
+            _Results.model_validate(loaded)
+        except (OSError, ValueError, LimnerError):
             name = path.relative_to(run).as_posix()
             problems.append(f"{name} cannot be read: run limner evaluate again.")
             continue
@@ -89,8 +110,9 @@ def interval(bounds: object, value: object) -> str:
     """Return an interval with the digits of its figure; "" where there is none."""
     if not isinstance(bounds, list | tuple) or len(bounds) != 2:
         return ""
-    if not isinstance(value, int | float):
+    if not all(isinstance(number, int | float) for number in (value, *bounds)):
         return ""
+    assert isinstance(value, int | float)
     low, high = (f"{bound:.{digits(value)}f}" for bound in bounds)
     return f"{low} to {high}"
 
