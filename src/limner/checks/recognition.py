@@ -243,11 +243,20 @@ def _fitted(
     inside = agree[best]
     if inside.sum() < VOTES:
         return None
-    lines = [np.polyfit(here[inside, axis], there[inside, axis], 1) for axis in (0, 1)]
-    scales = [float(line[0]) for line in lines]
+    middle, target = here[inside].mean(axis=0), there[inside].mean(axis=0)
+    spread = ((here[inside] - middle) ** 2).sum(axis=0)
+    if spread.min() < 1e-3:  # all in one line: nothing tells the scale across it
+        x, y = shift[best].tolist()
+        return int(inside.sum()), (float(scale[best]), float(scale[best])), (x, y)
+    scales = ((here[inside] - middle) * (there[inside] - target)).sum(axis=0) / spread
     if not all(0.5 * scale[best] < each < 2 * scale[best] for each in scales):
         return None
-    return int(inside.sum()), (scales[0], scales[1]), (float(lines[0][1]), float(lines[1][1]))
+    shifts = target - scales * middle
+    return (
+        int(inside.sum()),
+        (float(scales[0]), float(scales[1])),
+        (float(shifts[0]), float(shifts[1])),
+    )
 
 
 def _read(path: Path, half: Half | None) -> np.ndarray | None:
