@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import imagecodecs
@@ -298,3 +299,24 @@ def test_a_short_training_on_identity_gives_a_thousand_levels_back(
     assert len(decode(result).unique()) > 1000
     assert scores.values["mae"] < far
     assert scores.values["psnr"] > 25
+
+
+def test_the_cure_of_a_narrow_range_is_said_before_training_and_cures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(2):
+        for side in ("source", "target"):
+            path = tmp_path / "data" / "train" / side / f"{number}.tif"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(path, (wave(number) * 4095).astype(np.uint16))
+    words = ["train", str(tmp_path / "data"), "--preset", "pix2pix-small", "--size", "32",
+             "--epochs", "1", "--device", "cpu", "--set", "data.channels=1",
+             "--set", "generator.width=4", "--set", "discriminators=[]"]  # fmt: skip
+    assert main([*words, "--out", str(tmp_path / "one")]) == 0
+    said = capsys.readouterr()
+    cures = re.findall(r"--set (data\.range\.(?:source|target)=\S+)", said.out + said.err)
+    assert {cure.split("=")[0] for cure in cures} == {"data.range.source", "data.range.target"}
+    both = [word for cure in dict.fromkeys(cures) for word in ("--set", cure)]
+    assert main([*words, *both, "--out", str(tmp_path / "two")]) == 0
+    said = capsys.readouterr()
+    assert "stays empty" not in said.out + said.err

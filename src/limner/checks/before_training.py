@@ -17,7 +17,7 @@ from limner.checks.likeness_findings import leaks
 from limner.checks.listing import Listing, list_data
 from limner.checks.measured import Check, Measured
 from limner.checks.measuring import measure_pair
-from limner.checks.quality_findings import compressed, narrow_range, upscaled
+from limner.checks.quality_findings import compressed, upscaled
 from limner.checks.recognition import same_bytes
 from limner.checks.sweeping import Memory
 from limner.config import LabelSettings
@@ -37,7 +37,7 @@ LINES = 5  # said of what was found
 _KNOWN = 2000  # pairs of a split that are looked up
 _CHECKS: tuple[Check, ...] = (
     *(problems, constant, multi_frame, colour_profile, small),
-    *(upscaled, compressed, narrow_range, leaks),
+    *(upscaled, compressed, leaks),  # narrow ranges `data.derive_ranges` tells, by stated ones too
     *(label_range, off_palette, interpolated, lossy, masks),
 )
 
