@@ -170,13 +170,11 @@ def test_the_survivor_of_a_killed_process_says_so(victim: int, pairs: Path, tmp_
                 text=True,
             )
         )
-    deadline = time.monotonic() + 240
     while sum(event["event"] == "checkpoint" for event in read_events(run)) < 2:
         assert all(process.poll() is None for process in processes)
-        assert time.monotonic() < deadline
         time.sleep(0.05)
     processes[victim].kill()
-    _, said = processes[1 - victim].communicate(timeout=240)
+    _, said = processes[1 - victim].communicate()
     processes[victim].communicate()
     assert processes[1 - victim].returncode == 1
     assert said.splitlines()[-1].startswith("limner: another of the 2 processes")
