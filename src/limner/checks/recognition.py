@@ -22,7 +22,7 @@ from limner.errors import DataError
 
 # Thresholds; docs/checks.md tells what clean data reach.
 ALIKE = 0.93  # correlation of two small wholes from which on the pictures are compared closely
-VOTES = 6  # keypoints that must agree on one way to lie upon each other
+VOTES = 4  # keypoints that must agree on one way to lie upon each other
 SAME = 0.90  # correlation of the details of two pictures from which on they are one
 CROPPED = 0.97  # part of the other picture's sides, below which a picture is a crop of it
 
@@ -213,9 +213,10 @@ def _agreed(
             fit = _Candidate(int(one[start]), int(other[start]), mirrored, scale, shift, True)
             fits.append((votes, fit))
     given: dict[int, int] = {}
-    for _, fit in sorted(fits, key=lambda found: -found[0]):
+    for votes, fit in sorted(fits, key=lambda found: -found[0]):
         given[fit.one] = given.get(fit.one, 0) + 1
-        if given[fit.one] <= _MOST:
+        # So few agree by chance, too: of those the best alone is looked at.
+        if given[fit.one] <= (_MOST if votes > VOTES + 1 else 1):
             yield fit
 
 
