@@ -100,7 +100,10 @@ CASES: dict[str, Case] = {
     "too-fast": Case(
         "camvid",
         ("training.lr=0.01",),
-        ("rate-too-high", "divergence", "nothing-learned", "exploding-gradients"),
+        (
+            *("rate-too-high", "divergence", "nothing-learned", "exploding-gradients"),
+            "generator-wins",  # such a rate also keeps its discriminator from learning
+        ),
         fast=CAMVID,
     ),
     "too-slow": Case("camvid", ("training.lr=1e-7",), ("nothing-learned",), fast=CAMVID),

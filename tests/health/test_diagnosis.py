@@ -62,7 +62,7 @@ ILL: dict[str, dict] = {
         "g/vgg": (5.0, 4.0, 3.0, 2.5, 2.0),
         "val/g/vgg": (5.0, 4.5, 4.7, 5.0, 5.3),
     },
-    "rate-too-high": {"health/update/generator": (0.3, 0.4, 0.4)},
+    "rate-too-high": {"health/update/generator": (0.5, 0.5, 0.5)},
     "norm-mismatch": {"health/l1_running": (0.4, 0.5, 0.5), "health/l1_batch": (0.38, 0.3, 0.28)},
     "checkerboard": {
         "health/checkerboard": (0.1, 0.15, 0.15),

@@ -44,6 +44,7 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
         *("collapse", "unfinished", "generator-stalled", "generator-wins", "checkerboard"),
     ),
     "discriminator-wins": ("generator-stalled",),
+    "generator-wins": ("adversarial-drowned",),
     "adversarial-drowned": ("discriminator-wins", "generator-stalled"),
 }
 

@@ -177,27 +177,42 @@ def _nothing_moved(history: History) -> Verdict | None:
 
 
 def rate_too_high(history: History) -> Verdict | None:
-    """Updates are a large part of the weights.
+    """A network's updates are a large part of its weights.
 
     What is large depends on how small the weights begin: a usual rate may pass for twice it.
     """
-    update = history.series("health/update/generator", points=2).smooth()
-    rate = history.setting("training.lr")
-    fast = rate is None or float(rate) > threshold("rate-too-high.rate")
-    level = threshold("rate-too-high.update" if fast else "rate-too-high.update-alone")
-    span = history.span(update.values > level, update.steps)
-    if span is None:
-        return None
-    value = float(np.median(update.between(span.first, span.last)))
-    evidence: dict[str, float | int | str | bool] = {"update": round(value, 5)}
-    if rate is not None:
-        evidence["rate"] = float(rate)
-    return Verdict(
-        span,
-        evidence,
-        f"each update moves the generator's weights by {value:.1%} of their length",
-        weak=history.is_over(span),
-    )
+    history.series("health/update/generator", points=2)
+    rates = {"generator": history.setting("training.lr")}
+    for number in range(len(history.discriminators)):
+        own = history.setting(f"discriminators.{number}.lr")
+        own = own or history.setting("training.discriminator_lr") or rates["generator"]
+        rates[f"discriminator_{number}"] = own
+    for network, rate in rates.items():
+        try:
+            update = history.series(f"health/update/{network}", points=2).smooth()
+        except NotShown:
+            continue
+        level = "rate-too-high.update"
+        if rate is not None:
+            fast = float(rate) > threshold("rate-too-high.rate")
+            level = "rate-too-high.update-fast" if fast else "rate-too-high.update-alone"
+        span = history.span(update.values > threshold(level), update.steps)
+        if span is None:
+            continue
+        value = float(np.median(update.between(span.first, span.last)))
+        evidence: dict[str, float | int | str | bool] = {
+            "network": network,
+            "update": round(value, 5),
+        }
+        if rate is not None:
+            evidence["rate"] = float(rate)
+        return Verdict(
+            span,
+            evidence,
+            f"each update moves the {network}'s weights by {value:.1%} of their length",
+            weak=history.is_over(span),
+        )
+    return None
 
 
 def overfit(history: History) -> Verdict | None:

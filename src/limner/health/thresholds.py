@@ -77,13 +77,15 @@ THRESHOLDS: dict[str, Threshold] = {
     "overfit.worse": Threshold(0.06, "than the best; half of it is a weak case"),
     "overfit.better": Threshold(0.1, "of the training pairs since; healthy ones 0.05 and less"),
     "rate-too-high.update": Threshold(
-        0.08,
-        "of the weights; healthy ones 0.004 to 0.012, SPADE's 0.02 to 0.07 from its small start",
+        0.08, "of the weights where no rate is known; healthy ones 0.004 to 0.012, SPADE's to 0.07"
     ),
-    "rate-too-high.rate": Threshold(
-        1.5e-3, "a rate from which the number above counts, or none known"
+    "rate-too-high.rate": Threshold(0.0015, "a rate from which the next number counts"),
+    "rate-too-high.update-fast": Threshold(
+        0.03, "of the weights at such a rate; a rate of 0.01 reaches 0.03 to 0.12"
     ),
-    "rate-too-high.update-alone": Threshold(0.2, "the same at usual rates"),
+    "rate-too-high.update-alone": Threshold(
+        0.3, "the same at usual rates; SPADE's discriminator, small at first, begins at 0.24"
+    ),
     "norm-mismatch.ratio": Threshold(1.25, "of the distances to the target"),
     "checkerboard.amplitude": Threshold(
         0.06, "of the targets' contrast; healthy ones scatter by 0.05 about 0"

@@ -34,7 +34,7 @@ def observed(
 ) -> dict[str, Tensor]:
     """Return the scalars `health/...` of the step that was just taken.
 
-    Gradients, updates and the loudness of each term every time; by turns how pictures follow
+    Gradients and the loudness of each term every time; by turns updates and how pictures follow
     their sources, and what changes when training's noise and batch statistics are taken away.
 
     Args:
@@ -47,6 +47,11 @@ def observed(
     return {f"health/{name}": value for name, value in found.items()}
 
 
+def _turn(state: State) -> int:
+    """0 or 1 by turns: what is dear is measured at each second look."""
+    return state.step // (state.config.training.health or 1) % 2
+
+
 def _of_weights(state: State) -> dict[str, Tensor]:
     training, found = state.config.training, {}
     for name, network in state.networks.items():
@@ -54,6 +59,8 @@ def _of_weights(state: State) -> dict[str, Tensor]:
         each = training.generator_updates if learner else training.discriminator_updates
         parameters = network.plain.parameters()
         found[f"gradient/{name}"] = measurements.gradient_norm(parameters)
+        if _turn(state):
+            continue  # the moments of all weights take as long to read as a picture to make
         optimizer = getattr(network.optimizer, "optimizer", network.optimizer)  # without Fabric
         found[f"update/{name}"] = measurements.update_ratio(optimizer, updates=state.step * each)
     return found
@@ -66,7 +73,6 @@ def _of_pictures(
     held_out: PairedDataset | None,
 ) -> dict[str, Tensor]:
     part = parts_of(batch, state.config.training.accumulate, state.config.expansion)[0]
-    turn = state.step // (state.config.training.health or 1) % 2
     with _left_alone(state):
         with torch.no_grad():
             made = _pictures(state, part)
@@ -79,7 +85,7 @@ def _of_pictures(
         found |= measurements.spectra(fake, target)
         found |= _shares(state, part, made, objective)
         with torch.no_grad():
-            if turn:
+            if _turn(state):
                 found |= _without_noise(state, part, made)
                 found |= _held_out(state, part, made, held_out)
             else:
