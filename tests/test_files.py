@@ -174,6 +174,7 @@ def test_what_lies_in_an_unfinished_folder_is_refused_under_the_name_of_the_fold
 WRITERS = {
     "data/dataset_cache.py": {"open", "save"},  # NumPy counts what it writes
     "export/formats.py": {"save", "write_bytes"},  # within `replacing`
+    "inference/translate_files.py": {"save"},  # through `write_from`
     "networks/pretrained.py": {"open"},
     "plan/probe.py": {"open"},  # the same of a probe
     "reporting/gallery.py": {"save"},  # into a page

@@ -294,3 +294,23 @@ def test_json_holds_only_what_json_has_words_for(capsys: pytest.CaptureFixture[s
     print_json({"a": float("nan"), "b": [float("inf"), 1.5], "c": Path("x"), 3: "\udce9"})
     told = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert told == {"a": None, "b": [None, 1.5], "c": "x", "3": "\udce9"}
+
+
+def test_what_is_left_out_is_said_once_by_every_command_that_reads_a_folder(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "more"
+    draw(root, "test", 2)
+    for name in ("9.heic", "a\nb\x1b[2J.gif"):
+        (root / "test" / name).write_bytes(b"no picture")
+    words = {
+        "evaluate": ["evaluate", run, root, "--metrics", "l1"],
+        "translate": ["translate", run, root / "test", "--side", "left", "--out", tmp_path / "o"],
+        "compare": ["compare", root / "test", root / "test", "--metrics", "l1,psnr"],
+    }
+    for command, line in words.items():
+        capsys.readouterr()
+        assert main([str(word) for word in line]) == 0, command
+        (said,) = capsys.readouterr().err.splitlines()
+        assert "2 files" in said, command
+        assert r"a\nb\x1b[2J.gif" in said, command

@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 
 from limner.data import find_pairs, natural, splits
 from limner.data.layouts import FOLDERS, LAYOUTS
-from limner.data.pairs import left_out
+from limner.data.pairs import Pair, files_of, left_out
 from limner.errors import ConfigError, DataError
+
+
+def beside(pairs: list[Pair]) -> str | None:
+    return left_out(path for pair in pairs for path in files_of(pair))
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -207,7 +211,7 @@ def test_hidden_files_are_no_part_of_a_data_set(tmp_path):
     touch(tmp_path, "train/source/._0.png", "train/source/.cache/1.png", "train/target/Thumbs.db")
     (pair,) = find_pairs(tmp_path, "train", direction=None)
     assert pair.name == "0"
-    assert left_out([pair]) is None
+    assert beside([pair]) is None
 
 
 def test_a_link_to_nothing_is_named_not_left_out(tmp_path):
@@ -221,16 +225,16 @@ def test_what_a_manifest_does_not_name_is_left_out_without_a_word(tmp_path):
     touch(tmp_path, "a/0.png", "a/1.png", "b/0.png", "b/1.png")
     (tmp_path / "pairs.csv").write_text("source,target,split\na/0.png,b/0.png,train\n")
     pairs = find_pairs(tmp_path / "pairs.csv", "train", direction=None)
-    assert left_out(pairs) is None
+    assert beside(pairs) is None
     touch(tmp_path, "a/2.heic")
-    assert "2.heic" in (left_out(pairs) or "")
+    assert "2.heic" in (beside(pairs) or "")
 
 
 def test_what_is_left_out_is_counted_and_named(tmp_path):
     touch(tmp_path, "train/0.jpg", "train/1.jfif", "train/2.heic", "train/3.gif", "train/notes.txt")
     pairs = find_pairs(tmp_path, "train", direction=None)
     assert [pair.name for pair in pairs] == ["0", "1"]
-    sentence = left_out(pairs)
+    sentence = beside(pairs)
     assert sentence is not None
     assert sentence.startswith("2 files")
     assert "2.heic" in sentence

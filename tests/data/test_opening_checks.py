@@ -7,12 +7,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from limner.data import find_pairs, scan, validate
+from limner.config import replace
+from limner.data import Span, find_pairs, open_dataset, scan, validate
 from limner.errors import DataError
+from limner.presets import preset
+from limner.training.datasets import open_training_data
 
 
 def folder(root: Path, **images: tuple[str, tuple[int, int], tuple[int, int]]) -> Path:
@@ -69,9 +73,48 @@ def test_wrong_channels_in_either_field(tmp_path):
 @pytest.mark.parametrize("mode", ["resize_crop", "crop", "resize", "none"])
 def test_two_sizes_in_a_pair(tmp_path, mode):
     root = folder(tmp_path, a=("RGB", (32, 32), (32, 32)), b=("RGB", (32, 40), (40, 32)))
-    message = r"A/b\.png is 32x40 and its target .*B/b\.png is 40x32: .*resize one"
+    message = r"A/b\.png is 32x40 and its target .*B/b\.png is 40x32: .* one of them"
     with pytest.raises(DataError, match=message):
         check(root, mode=mode)
+
+
+def write_ids(root: Path, values: tuple[int, ...], *, mode: str = "L") -> Path:
+    rng = np.random.default_rng(0)
+    for index in range(4):
+        cells = rng.integers(0, len(values), (4, 4))
+        ids = np.kron(np.asarray(values, np.uint8)[cells], np.ones((8, 8), np.uint8))
+        images = {"A": Image.fromarray(ids).convert(mode), "B": Image.new("RGB", (32, 32))}
+        for side, image in images.items():
+            path = root / "train" / side / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image.save(path)
+    return root
+
+
+@pytest.mark.parametrize("values", [(0, 1), (0, 1, 2, 5), (1, 2, 3, 255)])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_class_ids_are_no_pictures_and_either_cure_cures(tmp_path, values, mode):
+    root = write_ids(tmp_path, values, mode=mode)
+    channels = (len(mode), 3)
+    given: dict[str, Any] = {"augment": True, "size": (32, 32), "channels": channels}
+    with pytest.raises(DataError) as caught:
+        open_dataset(root, **given)
+    assert "data.labels={}" in str(caught.value)
+    ends = re.search(r"data\.range\.source=\[(\d+), (\d+)\]", str(caught.value))
+    assert ends is not None
+    settings = replace(
+        preset("pix2pix"),
+        {"data.root": str(root), "data.labels": {}, "data.size": 32, "data.load_size": 32},
+    )
+    assert open_training_data(settings, cache_folder=tmp_path / "cache").config.data.labels
+    span = Span(float(ends[1]), float(ends[2]))
+    assert open_dataset(root, **given, spans=(span, None))[0]["source"].max() == 1
+
+
+@pytest.mark.parametrize("values", [(0, 255), (0, 85, 170, 255), (20, 120, 200)])
+def test_masks_and_greys_of_drawings_stay_pictures(tmp_path, values):
+    root = write_ids(tmp_path, values)
+    assert len(open_dataset(root, augment=True, size=(32, 32), channels=(1, 3))) == 4
 
 
 def test_smaller_than_the_crop(tmp_path):

@@ -143,6 +143,34 @@ def test_photos_are_none_also_grey_dark_blurred_or_on_white(seed):
             assert not looks_like_labels(through_jpeg(shown, 75))
 
 
+def drawing(*, seed: int, width: int) -> Image.Image:
+    """Lines of one width on white, as edge detectors and sketches give them."""
+    rng = np.random.default_rng(seed)
+    image = Image.new("L", (256, 192), 255)
+    pen = ImageDraw.Draw(image)
+    for _ in range(12):
+        ends = [(int(rng.integers(256)), int(rng.integers(192))) for _ in range(3)]
+        pen.line(ends, fill=0, width=width)
+    return image
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_grey_drawings_are_no_labels_and_masks_are(seed, width):
+    lines = drawing(seed=seed, width=width)
+    inverted = Image.fromarray(255 - np.asarray(lines))
+    soft = lines.filter(ImageFilter.GaussianBlur(0.5))
+    for image in (lines, inverted, soft):
+        for shown in (image, image.convert("RGB")):
+            assert not looks_like_labels(tensor(np.asarray(shown)))
+            assert not looks_like_labels(through_jpeg(shown, 75))
+    mask = Image.new("L", (256, 192), 0)
+    pen = ImageDraw.Draw(mask)
+    pen.ellipse((30, 20, 180 + 10 * seed, 150), fill=255)
+    assert looks_like_labels(tensor(np.asarray(mask)))
+    assert looks_like_labels(tensor(np.asarray(mask.convert("RGB"))))
+
+
 def test_noise_with_clipped_blacks_is_no_label_map(noise):
     array = noise(128, 128) // 8
     for top in range(0, 128, 8):

@@ -48,7 +48,7 @@ def _run(words: list[str]) -> int:
     try:
         from limner.cli.app import run
 
-        with memory_errors("at work", cure=_LESS_MEMORY):
+        with _warnings(), memory_errors("at work", cure=_LESS_MEMORY):
             status = run(words)
             sys.stdout.flush()
     except LimnerError as error:
@@ -62,6 +62,39 @@ def _run(words: list[str]) -> int:
             return _system_error(error, words)
         return _fault(error, words)
     return status
+
+
+@contextlib.contextmanager
+def _warnings() -> Iterator[None]:
+    """Say during the block what is logged as a warning, by Limner or Python, in one line each."""
+    import logging
+
+    from limner.errors import printable
+
+    said: set[str] = set()
+
+    class Lines(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = record.getMessage()
+            if record.name == "py.warnings":  # the second line is one of source code
+                text = text.partition("\n")[0]
+            line = printable(text)
+            if line not in said:
+                said.add(line)
+                with contextlib.suppress(OSError, ValueError):
+                    print(line, file=sys.stderr, flush=True)
+
+    handler = Lines(logging.WARNING)
+    loggers = [logging.getLogger(name) for name in ("limner", "py.warnings")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    logging.captureWarnings(capture=True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(capture=False)
+        for logger in loggers:
+            logger.removeHandler(handler)
 
 
 @contextlib.contextmanager

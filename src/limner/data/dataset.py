@@ -125,6 +125,7 @@ class PairedDataset(Dataset):
         self.augment = augment
         self.labels = labels
         self.residence: Residence | None = None
+        self.notes: tuple[str, ...] = ()  # what `open_dataset` found that is worth saying
         # Channels of the stack that is cached and drawn from: the fields, joined.
         self._fields = list(channels)
         if labels is not None:

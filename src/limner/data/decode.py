@@ -28,6 +28,8 @@ PIXELS = 178_956_970  # Pillow's own bound
 SAMPLES = 2**30
 
 logger = logging.getLogger(__name__)
+# Pillow warns of damaged EXIF and reads what it can: only pixels decide.
+warnings.filterwarnings("ignore", message="Corrupt EXIF data", category=UserWarning)
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

@@ -26,13 +26,14 @@ from limner.data.pair_reading import (
     probe_sources,
     read_pair,
 )
-from limner.data.pairs import Pair, odd_width
+from limner.data.pairs import Pair, files_of, left_out, odd_width
 from limner.data.pixels import (
     MODES,
     channel_problem,
     checked_interpolation,
     checked_mode,
     is_convertible,
+    looks_like_ids,
     looks_like_labels,
 )
 from limner.data.ranges import (
@@ -101,6 +102,8 @@ def open_dataset(
             checked_interpolation(name)
     pairs = find_pairs(root, split, direction=direction)
     fields = scan(pairs)
+    if augment and labels is None and spans[0] is None:  # what a run was trained on stays usable
+        _check_no_ids(pairs)
     validate(
         pairs,
         fields,
@@ -134,6 +137,8 @@ def open_dataset(
         mask=mask,
         augmentation=augmentation,
     )
+    others = left_out(path for pair in pairs for path in files_of(pair))
+    dataset.notes = () if others is None else (others,)
     if cache_folder is not None:
         claims = {}
         for other in beside:
@@ -422,6 +427,29 @@ def _channels_cure(
     elif mixed:
         advice.append("save them anew with the same channels each")
     return ", or ".join(advice) + (f" ({' and '.join(mixed)})" if mixed else "")
+
+
+def _check_no_ids(pairs: Sequence[Pair]) -> None:
+    """Refuse sources that are maps of class ids: as pictures they would be nearly black.
+
+    Raises:
+        DataError: they hold a few small numbers in flat areas, and no range is stated for them.
+    """
+    chosen = _spread(pairs)
+    values: set[int] = set()
+    for pair in chosen:
+        image = read_pair(pair)[0]
+        if not looks_like_ids(image):
+            return
+        values.update(image[0].unique().tolist())
+    ids = sorted(values - {255})
+    if len(ids) < 2 or 2 * len(ids) <= ids[-1]:  # greys of a drawing stand further apart
+        return
+    raise DataError(
+        f"{chosen[0].source} and the other sources hold whole numbers from {ids[0]} to {ids[-1]} "
+        "in flat areas, as class ids do: set data.labels={} to take them as label maps, or "
+        f"data.range.source=[{ids[0]}, {max(values)}] to take them as grey pictures"
+    )
 
 
 def _size(header: Header) -> str:

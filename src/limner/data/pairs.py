@@ -106,14 +106,14 @@ def files_of(pair: Pair) -> list[Path]:
     return list(dict.fromkeys(path for path in files if path is not None))
 
 
-def left_out(pairs: Sequence[Pair]) -> str | None:
-    """Return a sentence on pictures among the files of `pairs` whose form is not read.
+def left_out(files: Iterable[Path]) -> str | None:
+    """Return a sentence on pictures that lie beside `files` and whose form is not read.
 
     What could be read and stands in no pair is left out on purpose, by a manifest.
     """
     others = sorted(
         path
-        for folder in {path.parent for pair in pairs for path in files_of(pair)}
+        for folder in {path.parent for path in files}
         for path in listed(folder)
         if path.suffix.lower() in _NOT_READ and not path.is_dir()
     )

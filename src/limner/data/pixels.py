@@ -117,6 +117,7 @@ INTERPOLATIONS = {
 
 # Constants of `looks_like_labels`, found on CMP Facades, CamVid and drawn images.
 _PALETTE = 64  # colours of a lossless label map
+_GREYS = 8  # levels that a drawing is looked at in
 _REACH = 4  # pixels from a flat place within which a lossless label map lies
 _SAMPLE = 8000  # pixels looked at
 _CLUSTERS = 24
@@ -155,24 +156,53 @@ def looks_like_labels(image: Tensor) -> bool:
     Lossless label maps are flat but for thin borders and have few colours. Those that went through
     JPEG have noise along the borders; there the colours lie in several tight clusters, while those
     of a photo spread (a grey photo or a large white background have one tight cluster at most).
+    A grey drawing, whose lines hold no areas, is none.
     """
     if image.dtype not in (torch.uint8, torch.uint16):
         return False  # measured values
     pixels = image.numpy().transpose(1, 2, 0)
-    if min(pixels.shape[:2]) < 3:
+    if min(pixels.shape[:2]) < 3 or _is_drawing(pixels):
         return False
     return _flat_with_few_colours(pixels) or (
         image.dtype == torch.uint8 and _clustered(pixels.astype(np.int16))
     )
 
 
-def _flat_with_few_colours(pixels: np.ndarray) -> bool:
+def looks_like_ids(image: Tensor) -> bool:
+    """Tell whether a C x H x W image is a map of class ids: flat areas of numbers up to 254.
+
+    Grey that is written as red, green and blue counts, and 255 as void.
+    """
+    if image.dtype not in (torch.uint8, torch.uint16) or len(image) not in (1, 3):
+        return False
+    grey = bool((image[1:] == image[:1]).all())
+    return grey and int(image.max()) <= 255 and looks_like_labels(image)
+
+
+def _is_drawing(pixels: np.ndarray) -> bool:
+    """Tell whether an image is grey lines: what is not background is thin, even after JPEG."""
+    if pixels.shape[2] > 1 and (pixels[..., 1:3] != pixels[..., :1]).any():
+        return False
+    step = max(1, int(pixels.max()) // _GREYS)
+    greys = pixels[..., :1] // step
+    values, counts = np.unique(greys, return_counts=True)
+    lines = greys[1:-1, 1:-1, 0] != values[counts.argmax()]
+    return bool(lines.any()) and (_still(greys) & lines).sum() < 0.5 * lines.sum()
+
+
+def _still(pixels: np.ndarray) -> np.ndarray:
+    """Return where the eight neighbours have a pixel's own value; the outermost left out."""
     still = np.ones((pixels.shape[0] - 2, pixels.shape[1] - 2), dtype=bool)
     centre = pixels[1:-1, 1:-1]
     for top in range(3):
         for left in range(3):
             moved = pixels[top : top + still.shape[0], left : left + still.shape[1]]
             still &= (moved == centre).all(axis=2)
+    return still
+
+
+def _flat_with_few_colours(pixels: np.ndarray) -> bool:
+    still, centre = _still(pixels), pixels[1:-1, 1:-1]
     if still.mean() < 0.5:
         return False
     width = 2 * _REACH + 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -50,6 +51,8 @@ from limner.inference import (
 )
 from limner.networks.pretrained import Progress
 from limner.sheets import wide_sheet
+
+logger = logging.getLogger(__name__)
 
 SHEET_ROWS = 12
 
@@ -112,6 +115,8 @@ def evaluate(
         dropout=dropout,
     )
     pairs = open_pairs(translator.config, data, split)
+    for note in pairs.notes:
+        logger.warning("%s", note)
     check_metrics(translator.config, metrics, segmentation=segmentation, images=len(pairs))
     if segmentation is not None:
         check_labels(segmentation, picture_names(pairs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -11,8 +12,11 @@ import torch
 from torch import Tensor
 
 from limner import files
+from limner.data import left_out
 from limner.data.decode import EXTENSIONS, decode, header
 from limner.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 _LISTED = 10
 
@@ -197,6 +201,8 @@ def listed(folder: Path) -> list[Path]:
         )
     if not images:
         raise DataError(f"{folder} holds no images ({', '.join(sorted(EXTENSIONS))})")
+    if (others := left_out(images)) is not None:
+        logger.warning("%s", others)
     return images
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import itertools
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,12 +12,14 @@ from types import MappingProxyType
 from typing import Literal
 
 from limner.config import Config
-from limner.data import images_in, natural, only_label_maps, sources_in
+from limner.data import images_in, left_out, natural, only_label_maps, sources_in
 from limner.data.decode import header
 from limner.data.pairs import named
 from limner.data.pixels import channel_problem
 from limner.errors import ConfigError, DataError
 from limner.filenames import NAME_BYTES, listed_tree, safe_name
+
+logger = logging.getLogger(__name__)
 
 Side = Literal["left", "right"]
 MANIFEST = ".csv"
@@ -84,6 +87,8 @@ def _matching(text: str, *, labels: bool, recursive: bool) -> tuple[Path, list[P
     path = Path(text)
     if path.is_dir():
         home, matches = path, images_in(path, below=recursive)
+        if (others := left_out(matches)) is not None:
+            logger.warning("%s", others)
         matches = only_label_maps(matches) if labels else matches
         if not matches and not recursive and any(listed_tree(path)):
             raise DataError(

@@ -20,7 +20,6 @@ from limner.data import (
     derive_ranges,
     find_pairs,
     header,
-    left_out,
     make_loader,
     read_description,
     residence,
@@ -142,8 +141,7 @@ def open_training_data(
             f"each image holds source and target side by side: halves of {width // 2}x{height} "
             f"(width x height) in {train.pairs[0].source.name}"
         )
-    if (others := left_out(train.pairs)) is not None:
-        notes.append(others)
+    notes += train.notes
     for role, before, after in zip(
         ("source", "target"), config.data.interpolation, train.interpolation, strict=True
     ):
