@@ -102,8 +102,10 @@ def open_dataset(
             checked_interpolation(name)
     pairs = find_pairs(root, split, direction=direction)
     fields = scan(pairs)
-    if augment and labels is None and spans[0] is None:  # what a run was trained on stays usable
-        _check_no_ids(pairs)
+    # In training alone: what a run was trained on stays usable.
+    ids = augment and labels is None and spans[0] is None
+    if ids and all(source.channels == 1 for source, _ in fields):
+        _check_no_ids(pairs)  # before channels are advised that train on black
     validate(
         pairs,
         fields,
@@ -115,6 +117,8 @@ def open_dataset(
         spans=spans,
         resizing=resizing,
     )
+    if ids and any(source.channels == 3 for source, _ in fields):
+        _check_no_ids(pairs)
     _check_finite(pairs, fields, spans, memory=cache_folder)
     if labels is not None:
         check_labels(pairs, labels, memory=cache_folder)
