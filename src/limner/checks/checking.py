@@ -14,6 +14,7 @@ from limner.checks import (
     file_findings,
     label_findings,
     likeness_findings,
+    pair_sweep,
     quality_findings,
 )
 from limner.checks.listing import Listing, list_data
@@ -51,6 +52,7 @@ CHECKS: dict[tuple[str, ...], Check] = {
     ("mask-for-labels",): label_findings.masks,
     ("instance-mismatch",): label_findings.instances,
     ("crowded", "touching"): label_findings.suitability,
+    ("misaligned", "rotated", "mirrored", "swapped"): pair_sweep.misfits,
 }
 
 Advancing = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
@@ -162,8 +164,10 @@ def measure(
         labels=said_of_labels(listing.root, labels),
     )
     measured = replace(measured, films=likeness_findings.films(measured))
+    with show("fitting pairs", len(every)) as advance:
+        fits = pair_sweep.fits_of(measured, processes=processes, advance=advance)
     with show("comparing pairs", 2) as advance:
-        return replace(measured, relations=related(measured, advance=advance))
+        return replace(measured, fits=fits, relations=related(measured, advance=advance))
 
 
 def said_of_labels(root: Path, settings: LabelSettings | None) -> Labels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -14,6 +14,7 @@ import numpy as np
 
 from limner.checks.listing import Listing
 from limner.checks.measuring import ImageFeatures, PairFeatures
+from limner.checks.pair_fits import PairFit
 from limner.data import Pair
 from limner.errors import printable
 from limner.findings import Evidence, Finding, Item, Severity
@@ -95,6 +96,7 @@ class Measured:
         labels: what is said of its label maps.
         relations: pairs that show one picture.
         films: runs of pairs that follow each other as frames do.
+        fits: by split, how the two sides of each of the listing's pairs fit.
     """
 
     listing: Listing
@@ -103,6 +105,7 @@ class Measured:
     labels: Labels = field(default_factory=Labels)
     relations: Sequence[Relation] = ()
     films: Sequence[Film] = ()
+    fits: Mapping[str, Sequence[PairFit | None]] = field(default_factory=dict)
 
     def images(self, split: str | None = None, *, role: Role | None = None) -> Iterator[Image]:
         """Yield the sources and targets, source before target, as far as they could be read."""

@@ -5,13 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import multiprocessing
-import os
-import signal
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,10 +14,8 @@ from typing import Any
 import numpy as np
 
 from limner.checks.measuring import VERSION, ImageFeatures, PairFeatures, measure_pair
+from limner.checks.over_processes import over_processes
 from limner.data import Pair, files_of
-
-_ALONE = 48  # pairs up to which it is not worth starting processes
-_CHUNK = 8
 
 
 def measure_all(
@@ -44,7 +37,8 @@ def measure_all(
     with Memory(memory) as kept:
         known = [kept.find(pair) for pair in pairs]
         unknown = [pair for pair, key in zip(pairs, known, strict=True) if not kept.has(key)]
-        with _measured(unknown, processes) as fresh:
+        fresh = over_processes(measure_pair, unknown, processes=processes)
+        with contextlib.closing(fresh):  # pyright: ignore[reportArgumentType]
             for pair, key in zip(pairs, known, strict=True):
                 features = kept.get(key) if kept.has(key) else None
                 if features is None:
@@ -52,59 +46,6 @@ def measure_all(
                     kept.put(pair, features)
                 advance()
                 yield features
-
-
-@contextlib.contextmanager
-def _measured(pairs: Sequence[Pair], processes: int | None) -> Iterator[Iterator[PairFeatures]]:
-    """Give the features of pairs in order, worked out by several processes where that pays."""
-    count = min(processes or _processors(), -(-len(pairs) // _CHUNK))
-    if len(pairs) <= _ALONE or count < 2:
-        yield map(measure_pair, pairs)
-        return
-    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    pool = ProcessPoolExecutor(
-        count, mp_context=multiprocessing.get_context(method), initializer=_begin
-    )
-    try:
-        yield _in_order(pool, pairs, ahead=4 * count)
-    finally:
-        workers = list((getattr(pool, "_processes", None) or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for worker in workers:
-            worker.terminate()
-        for worker in workers:
-            worker.join()
-
-
-def _processors() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-
-
-def _in_order(
-    pool: ProcessPoolExecutor, pairs: Sequence[Pair], *, ahead: int
-) -> Iterator[PairFeatures]:
-    """Yield results in order, never more than `ahead` chunks waiting: memory does not grow."""
-    waiting: deque[Future[list[PairFeatures]]] = deque()
-    for start in range(0, len(pairs), _CHUNK):
-        waiting.append(pool.submit(_measure_chunk, list(pairs[start : start + _CHUNK])))
-        if len(waiting) >= ahead:
-            yield from waiting.popleft().result()
-    while waiting:
-        yield from waiting.popleft().result()
-
-
-def _begin() -> None:
-    """Begin a worker: the parent alone answers Ctrl-C, and a worker takes one processor."""
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    torch.set_num_threads(1)
-
-
-def _measure_chunk(pairs: list[Pair]) -> list[PairFeatures]:
-    return [measure_pair(pair) for pair in pairs]
 
 
 class Memory:
