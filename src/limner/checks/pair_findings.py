@@ -16,7 +16,7 @@ import numpy as np
 
 from limner.checks.pair_fits import PairFit
 from limner.errors import printable
-from limner.findings import Finding, Item, Severity, milder
+from limner.findings import Evidence, Finding, Item, Severity, milder
 
 # Thresholds; docs/checks.md tells what clean and faulty pairs reach.
 SHIFTED = 2.0  # certainty that a shift fits better
@@ -47,7 +47,7 @@ class Offender:
 
     number: int
     sure: float
-    evidence: dict[str, float | str]
+    evidence: Evidence
 
 
 def pair_findings(
@@ -137,7 +137,7 @@ def is_shifted(number: int, found: PairFit, usual: Usual) -> Offender | None:
     return Offender(number, found.shifted, _of_shift(found))
 
 
-def _of_shift(found: PairFit) -> dict[str, float | str]:
+def _of_shift(found: PairFit) -> Evidence:
     return {
         "shift_y": _rounded(found.shift[0]),
         "shift_x": _rounded(found.shift[1]),
@@ -259,7 +259,7 @@ def _finding(
     split: str | None,
     message: str,
     cure: str,
-    evidence: dict[str, float | bool],
+    evidence: Evidence,
     pairs: Sequence[tuple[str, str]] = (),
 ) -> Finding:
     share = len(offenders) / len(known)

@@ -203,7 +203,7 @@ class Ways:
         return self._shifted(Place(flip=flip)) if heights[flip] > _WORTH * straight else Place()
 
     def _turned(self, angle: float) -> float:
-        return float(self._agreement(Place(self.shift.shift, angle)).mean())
+        return float(self._spectrum.surface(placed(self._source, Place(angle=angle))).max())
 
     def _best_turn(self) -> Place:
         """Return the small turn, and its shift, that suits best; an angle of 0 where none does.
@@ -213,7 +213,7 @@ class Ways:
         """
         heights = {angle: self._turned(angle) for angle in (-_TURN, _TURN)}
         one, other = heights.values()
-        if abs(one - other) < _ASKEW * float(self.straight.mean()):
+        if abs(one - other) < _ASKEW * float(self.straight.sum()):
             return Place()
         way = 1 if other > one else -1
         angles = [way * turn for turn in _TURNS]
