@@ -118,6 +118,10 @@ def check_data(
     measured = measure(
         listing, size=size, labels=labels, memory=memory, processes=processes, progress=progress
     )
+    show = progress or (lambda what, total: nullcontext(lambda: None))
+    with show("fitting pairs", sum(map(len, measured.features.values()))) as advance:
+        fits = pair_sweep.fits_of(measured, processes=processes, advance=advance)
+    measured = replace(measured, fits=fits)
     findings = run_checks(measured, CHECKS.values())
     worth = likeness_findings.independent(measured)
     splits = {
@@ -164,10 +168,8 @@ def measure(
         labels=said_of_labels(listing.root, labels),
     )
     measured = replace(measured, films=likeness_findings.films(measured))
-    with show("fitting pairs", len(every)) as advance:
-        fits = pair_sweep.fits_of(measured, processes=processes, advance=advance)
     with show("comparing pairs", 2) as advance:
-        return replace(measured, fits=fits, relations=related(measured, advance=advance))
+        return replace(measured, relations=related(measured, advance=advance))
 
 
 def said_of_labels(root: Path, settings: LabelSettings | None) -> Labels:
