@@ -226,7 +226,6 @@ def test_an_objective_without_its_perception_is_refused() -> None:
         (["discriminators=[]", "objective.l1=0"], r"nothing to learn from"),
         (["encoder={name: features}"], r"encoder\.name=features averages over instances"),
         (["training.fix_global=2"], r"training\.fix_global=2.*pix2pixhd-local"),
-        (["training.start_from=run"], r"training\.start_from=run.*pix2pixhd-local"),
     ],
 )
 def test_losses_without_what_they_compare_are_refused(overrides: list[str], message: str) -> None:

@@ -157,6 +157,12 @@ READ: dict[str, str] = {
     "data.scale.source": "log",
     "data.scale.target": "log",
     "data.nodata": "0",
+    "data.mask": "otsu",
+    "data.augment.quarter_turns": "true",
+    "data.augment.rotation": "20",
+    "data.augment.scale": "0.3",
+    "data.augment.elastic": "5",
+    "data.augment.intensity": "0.5",
     "training.batch_size": "2",
 }
 # What the loop does, writes or measures, seen in the run's log and files.
@@ -179,6 +185,9 @@ ELSEWHERE = {
     for item in documented_keys()
     if item.key.startswith(("data.labels", "validation.seg", "validation.class_map"))
 }
+# Drawn for half of the pairs; of pairs of two sizes; of images whose channels have their own ranges.
+ELSEWHERE |= {"data.augment.vertical_flip", "data.resize", "data.factor"}
+ELSEWHERE |= {f"data.range.{side}.per_channel" for side in ("source", "target")}
 CONSTANT = {"format"}
 # Seen in test_label_presets, at the end of training.fix_global, and in test_numerics.
 TIMED = {"training.reset_encoder", "training.deterministic"}

@@ -71,15 +71,15 @@ def test_advice_on_memory_is_what_the_networks_can_follow(tmp_path: Path) -> Non
 def test_memory_that_a_limit_leaves_is_told() -> None:
     import resource
 
-    from limner.errors import _free_memory
+    from limner.errors import free_memory
 
-    free = _free_memory()
+    free = free_memory()
     assert free is not None
     limits = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 2**28, limits[1]))
     try:
-        assert 0 <= (_free_memory() or 0) < 2**29  # other threads may give memory back meanwhile
+        assert 0 <= (free_memory() or 0) < 2**29  # other threads may give memory back meanwhile
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
 

@@ -138,7 +138,9 @@ class Measured:
             return "ids" if said or few else None
         palette = self._palette_of(images)
         drawn = [_share(image.features, palette) for image in images]
-        flat = alone and sum(share > 0.9 for share in drawn) > len(images) / 2
+        # Where sources are said to be the label maps, flat targets are drawings.
+        may = alone and not (role == "target" and self.labels.asked)
+        flat = may and sum(share > 0.9 for share in drawn) > len(images) / 2
         return "colours" if said or flat else None
 
     def _palette_of(self, images: Sequence[Image]) -> frozenset[int]:

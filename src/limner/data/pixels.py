@@ -176,7 +176,7 @@ def looks_like_ids(image: Tensor) -> bool:
     if image.dtype not in (torch.uint8, torch.uint16) or len(image) not in (1, 3):
         return False
     grey = bool((image[1:] == image[:1]).all())
-    return grey and int(image.max()) <= 255 and looks_like_labels(image)
+    return grey and int(image.numpy().max()) <= 255 and looks_like_labels(image)
 
 
 def _is_drawing(pixels: np.ndarray) -> bool:
