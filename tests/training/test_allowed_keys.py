@@ -185,7 +185,7 @@ ELSEWHERE = {
     for item in documented_keys()
     if item.key.startswith(("data.labels", "validation.seg", "validation.class_map"))
 }
-# Drawn for half of the pairs; of pairs of two sizes; of images whose channels have their own ranges.
+# Drawn for half of the pairs; of pairs of two sizes; of channels that have ranges of their own.
 ELSEWHERE |= {"data.augment.vertical_flip", "data.resize", "data.factor"}
 ELSEWHERE |= {f"data.range.{side}.per_channel" for side in ("source", "target")}
 CONSTANT = {"format"}
