@@ -143,7 +143,9 @@ def checkpoint_folder(run: Path, which: str = "best") -> Path:
     """
     root = run / "checkpoints"
     best, folders = _best(root) if which == "best" else None, _checkpoints(root)
-    if best is not None and int(best) not in map(step_of, folders):
+    for _ in range(100):
+        if best is None or int(best) in map(step_of, folders) or best == _best(root):
+            break
         # A training that goes on named another one meanwhile, and removed this.
         best, folders = _best(root), _checkpoints(root)
     if not run.is_dir():
