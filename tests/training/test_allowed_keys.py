@@ -119,6 +119,9 @@ STEP: dict[str, tuple[Any, str]] = {
     "training.update_order": ((), "together"),
     "training.fresh_fake": (UNET, "true"),
     "training.discriminator_warmup": ((), "9"),
+    "training.freeze": ((), "[encoder]"),
+    "training.freeze_discriminator": ((), "1"),
+    "training.layer_decay": ((), "0.5"),
     "training.accumulate": (("generator.norm=batch",), "2"),
     "training.start_from": ("pix2pixhd", "elsewhere"),
     "training.fix_global": ("pix2pixhd", "0"),
@@ -191,6 +194,8 @@ ELSEWHERE |= {f"data.range.{side}.per_channel" for side in ("source", "target")}
 CONSTANT = {"format"}
 # Seen in test_label_presets, at the end of training.fix_global, and in test_numerics.
 TIMED = {"training.reset_encoder", "training.deterministic"}
+# Of trainings that go on from another run, in test_fine_tuning.
+TIMED |= {"training.keep_optimizer", "training.l2_sp"}
 
 
 def leaves() -> set[str]:

@@ -241,6 +241,17 @@ def _check_training(config: Config) -> None:
             f"training.fix_global={training.fix_global} is for generator.name=pix2pixhd-local, and "
             f"this one is {generator.name}: leave it out, or choose that generator"
         )
+    if training.fix_global and training.freeze:
+        raise ValueError(
+            f"training.fix_global={training.fix_global} decides for a while what learns, and so "
+            f"does training.freeze={list(training.freeze)} throughout: leave one of them out"
+        )
+    for key in ("keep_optimizer", "l2_sp"):
+        if getattr(training, key) and training.start_from is None:
+            raise ValueError(
+                f"training.{key}={getattr(training, key)} is of what a training begins with, and "
+                "this one begins anew: leave it out, or give --from RUN"
+            )
     if training.discriminator_warmup and not config.discriminators:
         raise ValueError(
             f"training.discriminator_warmup={training.discriminator_warmup} lets discriminators "

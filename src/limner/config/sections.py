@@ -126,6 +126,19 @@ class TrainingSettings(Section):
     enhancers of pix2pixhd-local begin around its global generator."""
     discriminator_warmup: Annotated[int, Field(ge=0)] = 0
     """Steps at the start in which the discriminators learn and the generator stands still."""
+    keep_optimizer: bool = False
+    """Whether the optimizers go on with that run's averages, too, where its weights were loaded."""
+    freeze: tuple[Literal["encoder", "blocks", "decoder"], ...] = ()
+    """Parts of the generator that stay as they are, statistics of norms included: encoder (what
+    halves), blocks (between, in resnet and pix2pixhd), decoder (what doubles)."""
+    freeze_discriminator: Annotated[int, Field(ge=0)] = 0
+    """First layers of each discriminator that stay as they are (Mo, Cho and Shin 2020)."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """What each stage of the generator before the last multiplies the learning rate by."""
+    l2_sp: Weight = 0.0
+    """Decay towards the weights that start_from gave instead of 0 (L2-SP, Li et al. 2018),
+    decoupled: each update moves a weight by lr times this of the way back. Weights that began anew
+    are left alone."""
     fix_global: Weight = 0.0
     """Epochs in which only the outermost enhancer of pix2pixhd-local learns."""
     reset_encoder: bool = True

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -18,6 +19,30 @@ from torch.utils.checkpoint import checkpoint
 from limner.errors import DataError, unknown_name
 from limner.networks.normalisation import SpectralConv2d
 from limner.settings import Gain, Init, Optimizer, Rate, Section
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Modules of a network that work at one depth.
+
+    Args:
+        part: "encoder" (from the source inwards), "blocks" (within) or "decoder" (on to the
+            picture) of a generator; "layer" of a discriminator.
+        modules: their names within the network.
+    """
+
+    part: str
+    modules: tuple[str, ...]
+
+
+def in_stages(part: str, *names: str) -> list[Stage]:
+    """Return a stage of that part for each name of a module."""
+    return [Stage(part, (name,)) for name in names]
+
+
+def numbered(name: str, modules: Sized) -> list[str]:
+    """Return the names of a list's modules."""
+    return [f"{name}.{number}" for number in range(len(modules))]
 
 
 class NetworkSettings(Section):

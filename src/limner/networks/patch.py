@@ -12,7 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from limner.errors import ConfigError
-from limner.networks.layers import DiscriminatorSettings, check_image, conv_bias
+from limner.networks.layers import (
+    DiscriminatorSettings,
+    Stage,
+    check_image,
+    conv_bias,
+    in_stages,
+    numbered,
+)
 from limner.networks.normalisation import SpectralConv2d, norm_layer
 from limner.settings import Norm, PositiveInt
 
@@ -72,6 +79,10 @@ class LayeredDiscriminator(nn.Module):
         self.in_channels, self.smallest, self.cure = in_channels, smallest, cure
         self.scale = scale
         self.blocks = nn.ModuleList(blocks)
+
+    def stages(self) -> list[Stage]:
+        """Return the blocks, the logits' last."""
+        return in_stages("layer", *numbered("blocks", self.blocks))
 
     def forward(self, image: Tensor) -> list[list[Tensor]]:
         """Return one scale: the activations after each block of `image`, the logits last."""
@@ -264,6 +275,11 @@ class MultiscaleDiscriminator(nn.Module):
             return nn.ModuleList([*blocks, nn.Sequential(OrderedDict(conv=logits))])
 
         self.scales = nn.ModuleList(scale() for _ in range(scales))
+
+    def stages(self) -> list[Stage]:
+        """Return the blocks, each at every resolution, the logits' last."""
+        names = [numbered(f"scales.{k}", blocks) for k, blocks in enumerate(self.scales)]  # pyright: ignore[reportArgumentType]
+        return [Stage("layer", level) for level in zip(*names, strict=True)]
 
     def forward(self, image: Tensor) -> list[list[Tensor]]:
         """Return the activations of every block at every resolution, the logits last."""

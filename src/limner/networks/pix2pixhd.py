@@ -7,7 +7,15 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from limner.errors import CheckpointError
-from limner.networks.layers import GeneratorSettings, check_image, checkpointed, conv_bias
+from limner.networks.layers import (
+    GeneratorSettings,
+    Stage,
+    check_image,
+    checkpointed,
+    conv_bias,
+    in_stages,
+    numbered,
+)
 from limner.networks.patch import halved
 from limner.networks.resnet import (
     PaddingMode,
@@ -61,6 +69,14 @@ class Trunk(nn.Module):
         self.blocks = residual_blocks(inside, blocks, norm=norm, padding=padding, bias=bias)
         self.ups = nn.Sequential(*(up_stage(c, norm=norm, bias=bias) for c in reversed(widths)))
 
+    def trunk_stages(self, prefix: str = "") -> list[Stage]:
+        """Return what halves, the residual blocks, what doubles; `prefix` is before their names."""
+        return [
+            *in_stages("encoder", f"{prefix}first", *numbered(f"{prefix}downs", self.downs)),
+            *in_stages("blocks", *numbered(f"{prefix}blocks", self.blocks)),
+            *in_stages("decoder", *numbered(f"{prefix}ups", self.ups)),
+        ]
+
     def features(self, image: Tensor) -> Tensor:
         """Return N x width x H x W."""
         hidden = image
@@ -113,6 +129,10 @@ class GlobalGenerator(Trunk):
         self.multiple = 2**downs
         self.smallest = smallest_side(self.multiple)
         self.last = last_stage(width, out_channels, padding=mode)
+
+    def stages(self) -> list[Stage]:
+        """Return the trunk's stages and the last layer."""
+        return [*self.trunk_stages(), *in_stages("decoder", "last")]
 
     def forward(self, image: Tensor) -> Tensor:
         """Translate `image`, N x in_channels x H x W."""
@@ -219,6 +239,14 @@ class LocalEnhancer(nn.Module):
             for level in reversed(range(enhancers))
         )
         self.last = last_stage(width, out_channels, padding=mode)
+
+    def stages(self) -> list[Stage]:
+        """Return the stages of the global part, of each enhancer, and the last layer."""
+        stages = self.coarse.trunk_stages("coarse.")
+        for enhancer in numbered("enhancers", self.enhancers):
+            stages += in_stages("encoder", f"{enhancer}.first", f"{enhancer}.down")
+            stages += in_stages("decoder", f"{enhancer}.blocks", f"{enhancer}.up")
+        return [*stages, *in_stages("decoder", "last")]
 
     def forward(self, image: Tensor) -> Tensor:
         """Translate `image`, N x in_channels x H x W."""

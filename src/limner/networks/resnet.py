@@ -8,7 +8,15 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from limner.errors import unknown_name
-from limner.networks.layers import GeneratorSettings, check_image, conv_bias, dropout_layer
+from limner.networks.layers import (
+    GeneratorSettings,
+    Stage,
+    check_image,
+    conv_bias,
+    dropout_layer,
+    in_stages,
+    numbered,
+)
 from limner.networks.normalisation import norm_layer
 from limner.settings import Fraction, Norm, PositiveInt
 
@@ -140,6 +148,14 @@ class ResNet(nn.Module):
         )
         self.ups = nn.Sequential(*(up_stage(c, norm=norm, bias=has_bias) for c in reversed(widths)))
         self.last = last_stage(width, out_channels, padding=mode)
+
+    def stages(self) -> list[Stage]:
+        """Return what halves, the residual blocks, what doubles."""
+        return [
+            *in_stages("encoder", "first", *numbered("downs", self.downs)),
+            *in_stages("blocks", *numbered("blocks", self.blocks)),
+            *in_stages("decoder", *numbered("ups", self.ups), "last"),
+        ]
 
     def forward(self, image: Tensor) -> Tensor:
         """Translate `image`, N x in_channels x H x W."""

@@ -13,7 +13,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from limner.errors import ConfigError, DataError, unknown_name
-from limner.networks.layers import GeneratorSettings, check_image, checkpointed
+from limner.networks.layers import (
+    GeneratorSettings,
+    Stage,
+    check_image,
+    checkpointed,
+    in_stages,
+    numbered,
+)
 from limner.networks.normalisation import SpectralConv2d, SyncBatchNorm2d
 from limner.settings import Init, PositiveInt, Size
 
@@ -195,6 +202,10 @@ class SPADEGenerator(nn.Module):
             for before, after in itertools.pairwise(widths)
         )
         self.last = nn.Conv2d(widths[-1], out_channels, 3, padding=1)
+
+    def stages(self) -> list[Stage]:
+        """Return the first map, the blocks and the last layer: there is nothing but a decoder."""
+        return in_stages("decoder", "start", *numbered("blocks", self.blocks), "last")
 
     def forward(self, source: Tensor, z: Tensor | None = None) -> Tensor:
         """Make the picture of the labels `source`, in the style of `z` (N x latent)."""

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 
 from limner.errors import ConfigError, DataError, unknown_name
 from limner.networks.cpu_speed import Conv2d, ConvTranspose2d, concatenated
-from limner.networks.layers import GeneratorSettings, check_image, conv_bias, dropout_layer
+from limner.networks.layers import (
+    GeneratorSettings,
+    Stage,
+    check_image,
+    conv_bias,
+    dropout_layer,
+    in_stages,
+    numbered,
+)
 from limner.networks.normalisation import norm_layer
 from limner.settings import Fraction, Norm, PositiveInt
 
@@ -185,6 +193,11 @@ class UNet(nn.Module):
         self.before_last_join = nn.Identity() if rectify_last_skip else nn.ReLU(inplace=True)
         # In place: no convolution or norm before it keeps its output for the backward pass.
         self.activation = nn.LeakyReLU(0.2, inplace=True)
+
+    def stages(self) -> list[Stage]:
+        """Return the levels of the encoder, then those of the decoder."""
+        down, up = numbered("downs", self.downs), numbered("ups", self.ups)
+        return [*in_stages("encoder", *down), *in_stages("decoder", *up)]
 
     def forward(self, image: Tensor) -> Tensor:
         """Translate `image`, N x in_channels x H x W."""

@@ -3,11 +3,12 @@
 A tensor is loaded where its name and shape are the same. Where it takes the source, its channels
 are classes of a label map or channels of a picture: classes are carried over by their names,
 pictures' channels by their numbers. Discriminators are loaded where the other run has them. The
-optimizers begin anew.
+optimizers begin anew, unless `training.keep_optimizer` says otherwise.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from torch import Tensor, nn
 
 from limner.config import Config, read_config, replace
 from limner.data import class_ids
-from limner.errors import CheckpointError
+from limner.errors import CheckpointError, ConfigError
 from limner.files import read_events
 from limner.networks import NetworkSettings
 from limner.run import checkpoint_folder, generator_file, read_checkpoint, read_weights
+from limner.training.checkpoint import averages_of, load_averages, read_state
 from limner.training.coarse_to_fine import begins_around, start_around
-from limner.training.state import State
+from limner.training.fine_tuning import learning
+from limner.training.state import State, TrainedNetwork
 
 WARM_STEPS = 200
 """Steps for which discriminators that begin anew learn alone, before the generator moves."""
@@ -36,11 +39,13 @@ class Transfer:
         loaded: how many tensors are the other run's.
         initialised: names of those that begin anew, as `network.tensor`.
         remapped: of those whose source channels were carried over by name or number, which.
+        optimizers: of how many the optimizers' averages are the other run's, too.
     """
 
     loaded: int = 0
     initialised: list[str] = field(default_factory=list)
     remapped: dict[str, str] = field(default_factory=dict)
+    optimizers: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The fields of the event `transfer`."""
@@ -55,7 +60,7 @@ def begin_from(state: State, run: Path) -> Transfer | None:
 
     Raises:
         CheckpointError: the run has no checkpoint, its files are damaged, or nothing of its
-            generator fits.
+            generator fits. ConfigError: something is to stay as it is that begins anew.
     """
     config, other = state.config, read_config(run / "config.yaml")
     if begins_around(config, run):
@@ -86,9 +91,56 @@ def begin_from(state: State, run: Path) -> Transfer | None:
             )
         if not transfer.loaded:  # the generator comes first
             raise _misfit(run, other, config)
+        if config.training.l2_sp:
+            _remember_start(network, name, begun=transfer.initialised)
+    _check_frozen(state, transfer)
+    if config.training.keep_optimizer:
+        transfer.optimizers = _take_optimizers(state, run, transfer)
     if state.ema is not None:
         state.ema.load_state_dict(state.generator.plain.state_dict())
     return transfer
+
+
+def _check_frozen(state: State, transfer: Transfer) -> None:
+    """Refuse to freeze what nothing was learnt of.
+
+    Raises:
+        ConfigError: a frozen parameter begins anew.
+    """
+    for name, network in state.networks.items():
+        for key, parameter in network.plain.named_parameters():
+            if not parameter.requires_grad and {name, f"{name}.{key}"} & {*transfer.initialised}:
+                setting = "freeze" if name == "generator" else "freeze_discriminator"
+                raise ConfigError(
+                    f"training.{setting} would keep {name}.{key} as it was drawn, since nothing of "
+                    f"it could be loaded: leave training.{setting} out"
+                )
+
+
+def _remember_start(network: TrainedNetwork, name: str, *, begun: Sequence[str]) -> None:
+    """Keep the weights that were lent, those that learn, for `training.l2_sp`."""
+    network.start = {
+        parameter: parameter.detach().clone()
+        for key, parameter in learning(network.plain).items()
+        if f"{name}.{key}" not in begun
+    }
+
+
+def _take_optimizers(state: State, run: Path, transfer: Transfer) -> int:
+    """Give the optimizers the other run's averages of weights that were loaded as they are.
+
+    Returns:
+        Of how many weights there were some: none where the run has not learnt itself.
+    """
+    content = read_checkpoint(run, "best", read_state)
+    found = averages_of(content, state, origin=run)
+    anew, taken = {*transfer.initialised, *transfer.remapped}, 0
+    for name, averages in found.items():
+        if name not in transfer.initialised:
+            kept = {key: v for key, v in averages.items() if f"{name}.{key}" not in anew}
+            load_averages(state.networks[name], kept, origin=run)
+            taken += len(kept)
+    return taken
 
 
 def _networks(folder: Path) -> dict[str, dict[str, Tensor]]:

@@ -26,11 +26,12 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from limner.errors import CheckpointError, TrainingError, ran_out_of_memory
+from limner.errors import CheckpointError, ConfigError, TrainingError, ran_out_of_memory
 from limner.files import fsync_folder, printable, write_bytes, write_text
 from limner.networks.pretrained import load_pickled
 from limner.run import CHECKSUMS, load_weights, step_of, unusable, verified
 from limner.training.discriminator_weights import restored, to_be_saved
+from limner.training.fine_tuning import optimized_names
 from limner.training.state import State, TrainedNetwork, all_finite, average_buffers
 
 FORMAT = 2
@@ -118,9 +119,20 @@ def _files(state: State, weighting: dict[str, Any]):
         "optimizers": {
             name: network.optimizer.state_dict() for name, network in state.networks.items()
         },
+        "parameters": {
+            name: optimized_names(network.plain, network.optimizer)
+            for name, network in state.networks.items()
+        },
     }
-    torch.save(content, buffer)
+    start = {name: _start(network) for name, network in state.networks.items() if network.start}
+    torch.save({**content, **({"start": start} if start else {})}, buffer)
     yield "state.pt", buffer.getbuffer()  # no second copy of what may be gigabytes
+
+
+def _start(network: TrainedNetwork) -> dict[str, Tensor]:
+    """Return what another run lent, by the names of the parameters."""
+    names = {parameter: name for name, parameter in network.plain.named_parameters()}
+    return {names[parameter]: lent.cpu() for parameter, lent in network.start.items()}
 
 
 def contiguous(network: nn.Module) -> dict[str, Tensor]:
@@ -146,39 +158,97 @@ def load_checkpoint(state: State, folder: Path, *, begin_average: bool = False) 
     elif state.ema is not None:
         load_weights(state.ema, folder / "generator_ema.safetensors")
     content = read_state(folder)
+    averages = averages_of(content, state, origin=folder / "state.pt")
     for name, network in state.networks.items():
-        _load_optimizer(network, content["optimizers"].get(name), origin=folder / "state.pt")
+        if name not in averages:
+            raise unusable(folder / "state.pt", f"holds no optimizer of {name}")
+        load_averages(network, averages[name], origin=folder / "state.pt")
+    if state.config.training.l2_sp:
+        _load_start(state, content.get("start"), origin=folder / "state.pt")
     state.step, state.best, state.data = content["step"], content["best"], content["data"]
     state.discriminator_weights = restored(
         state.discriminator_weights, content.get("balance"), state.fabric
     )
 
 
-def _load_optimizer(network: TrainedNetwork, saved: Any, *, origin: Path) -> None:
-    """Load an optimizer's averages; its rates and coefficients stay those of the settings.
+def _load_start(state: State, saved: Any, *, origin: Path) -> None:
+    """Load the weights that parameters are drawn back to.
+
+    Raises:
+        ConfigError: there are none. CheckpointError: they are others' than the parameters'.
+    """
+    if saved is None:
+        raise ConfigError(
+            f"training.l2_sp={state.config.training.l2_sp}: {origin} has not kept the weights that "
+            "the run began with, since it was 0 then: leave it at 0, or start a new run"
+        )
+    for name, network in state.networks.items():
+        own = dict(network.plain.named_parameters())
+        try:
+            # In the memory format of the parameters, so that a resumed step rounds alike.
+            network.start = {
+                own[key]: torch.empty_like(own[key], requires_grad=False).copy_(lent)
+                for key, lent in saved.get(name, {}).items()
+            }
+        except (AttributeError, KeyError, RuntimeError, TypeError):
+            raise unusable(origin, "holds first weights of other parameters") from None
+
+
+Averages = dict[str, dict[str, Tensor]]
+"""An optimizer's averages by the name of the parameter, then their own."""
+
+
+def load_averages(network: TrainedNetwork, averages: Averages, *, origin: Path) -> None:
+    """Give a network's optimizer averages; its rates and coefficients stay those of the settings.
+
+    What learns and has none, since it stood still before, begins without.
 
     Raises:
         CheckpointError: the averages are not those of this network's parameters.
     """
+    parameters = dict(network.plain.named_parameters())
+    if not all(
+        name in parameters and value.shape in (parameters[name].shape, torch.Size([]))
+        for name, values in averages.items()
+        for value in values.values()
+    ):
+        raise unusable(origin, "holds an optimizer of other parameters")
     own: Any = network.optimizer.state_dict()
-    parameters = [p for group in network.optimizer.param_groups for p in group["params"]]
-    averages: Any = None
-    try:
-        averages = saved["state"]
-        indices = [index for group in saved["param_groups"] for index in group["params"]]
-        fits = indices == [i for group in own["param_groups"] for i in group["params"]] and all(
-            value.shape in (parameters[index].shape, torch.Size([]))
-            and value.is_floating_point()
-            and bool(torch.isfinite(value).all())
-            for index, values in averages.items()
-            for value in values.values()
-            if isinstance(value, Tensor)
-        )
-    except (AttributeError, IndexError, KeyError, TypeError):
-        fits = False
-    if not fits:
-        raise unusable(origin, "holds an optimizer of other parameters, or with infinite numbers")
-    network.optimizer.load_state_dict({**own, "state": averages})
+    names = optimized_names(network.plain, network.optimizer)
+    known = {number: averages[name] for number, name in enumerate(names) if name in averages}
+    network.optimizer.load_state_dict({**own, "state": known})
+
+
+def averages_of(content: dict[str, Any], state: State, *, origin: Path) -> dict[str, Averages]:
+    """Return the optimizers' averages of a state that was read, by network.
+
+    Checkpoints of earlier versions do not name the parameters: all learnt, in the order of the
+    network, which is that of `state`.
+
+    Raises:
+        CheckpointError: they are of other parameters, or infinite.
+    """
+    found: dict[str, Averages] = {}
+    for name in content["optimizers"].keys() & state.networks.keys():
+        order = [key for key, _ in state.networks[name].plain.named_parameters()]
+        try:
+            names, saved = (
+                content.get("parameters", {name: order})[name],
+                content["optimizers"][name],
+            )
+            indices = [index for group in saved["param_groups"] for index in group["params"]]
+            averages = {names[index]: values for index, values in saved["state"].items()}
+            sound = indices == list(range(len(names))) and all(
+                value.is_floating_point() and bool(torch.isfinite(value).all())
+                for values in averages.values()
+                for value in values.values()
+            )
+        except (AttributeError, IndexError, KeyError, TypeError):
+            sound, averages = False, {}
+        if not sound:
+            raise unusable(origin, "holds an optimizer of other parameters, or infinite numbers")
+        found[name] = averages
+    return found
 
 
 def read_state(folder: Path) -> dict[str, Any]:

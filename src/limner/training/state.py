@@ -15,6 +15,7 @@ from limner import schedules
 from limner.config import Config
 from limner.networks import build
 from limner.training.discriminator_weights import DiscriminatorWeights, begin_weights
+from limner.training.fine_tuning import draw_back, freeze_first, freeze_parts, learning_groups
 from limner.training.parts import Part, Pictures, pictures_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,14 @@ class TrainedNetwork:
     optimizer: Optimizer
     base_lr: float
     conditional: bool = True
+    start: dict[nn.Parameter, Tensor] = field(default_factory=dict)
+    """What another run lent, for the parameters that are drawn back to it (`training.l2_sp`)."""
+
+    def update(self, *, l2_sp: float) -> None:
+        """Update the network with the gradients that it has."""
+        self.optimizer.step()
+        if self.start:
+            draw_back(self.optimizer, self.start, strength=l2_sp)
 
     @property
     def plain(self) -> nn.Module:
@@ -77,6 +86,11 @@ class State:
     def learners(self) -> list[TrainedNetwork]:
         """The networks whose loss is the generator's."""
         return [self.generator] if self.encoder is None else [self.generator, self.encoder]
+
+    def update(self, networks: Iterable[TrainedNetwork]) -> None:
+        """Update networks with the gradients that they have."""
+        for network in networks:
+            network.update(l2_sp=self.config.training.l2_sp)
 
     def make_pictures(self, part: Part) -> Pictures:
         """Return the generator's pictures of a part, in the style that an encoder reads."""
@@ -129,20 +143,33 @@ def build_state(config: Config, fabric: Fabric) -> State:
     training = config.training
 
     def trained(
-        network: nn.Module, lr: float, *, optimizer: str | None = None, conditional: bool = True
+        network: nn.Module,
+        lr: float,
+        *,
+        optimizer: str | None = None,
+        conditional: bool = True,
+        layer_decay: float = 1.0,
     ) -> TrainedNetwork:
         module = fabric.setup_module(network)
         updater = OPTIMIZERS[optimizer or training.optimizer](
-            module.parameters(), lr=lr, betas=training.betas, weight_decay=training.weight_decay
+            learning_groups(network, layer_decay=layer_decay),
+            lr=lr,
+            betas=training.betas,
+            weight_decay=training.weight_decay,
         )
         return TrainedNetwork(module, fabric.setup_optimizers(updater), lr, conditional)  # pyright: ignore[reportArgumentType]
 
-    generator = trained(build_generator(config), training.lr)
+    translator = build_generator(config)
+    freeze_parts(translator, training.freeze)
+    generator = trained(translator, training.lr, layer_decay=training.layer_decay)
     # An optimiser of its own does what one for both would: Adam treats each weight by itself.
     reader = build_encoder(config)
     encoder = None if reader is None else trained(reader, training.lr)
     # Channels last, a discriminator's convolutions take half the time on a CPU; its layers are all
     # large, where a U-Net's inner ones are matrix products that want their weights as they lie.
+    judges = build_discriminators(config)
+    for judge in judges:
+        freeze_first(judge, training.freeze_discriminator)
     discriminators = [
         trained(
             _channels_last(network) if fabric.device.type == "cpu" else network,
@@ -150,9 +177,7 @@ def build_state(config: Config, fabric: Fabric) -> State:
             optimizer=section.optimizer,
             conditional=section.conditional,
         )
-        for network, section in zip(
-            build_discriminators(config), config.discriminators, strict=True
-        )
+        for network, section in zip(judges, config.discriminators, strict=True)
     ]
     ema = None
     if training.ema is not None:
@@ -179,7 +204,7 @@ def set_learning_rates(state: State, epoch: int) -> float:
     rates += [(network, factor) for network in state.discriminators]
     for network, share in rates:
         for group in network.optimizer.param_groups:
-            group["lr"] = network.base_lr * share
+            group["lr"] = network.base_lr * share * group["factor"]
     return state.generator.base_lr * factor * learns
 
 

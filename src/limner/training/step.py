@@ -87,7 +87,7 @@ def update_in_turn(
         keep = len(parts) == 1 and not training.fresh_fake
         pictures = update_discriminators(state, parts, objective, scalars, keep=keep, apply=False)
         update_generator(state, parts, objective, scalars, pictures)
-        optimizer_steps(state.discriminators)
+        state.update(state.discriminators)
     else:
         keep = len(parts) == 1 and not training.fresh_fake
         pictures = update_discriminators(state, parts, objective, scalars, keep=keep)
@@ -116,7 +116,7 @@ def update_discriminators(
         terms, pictures = discriminator_gradients(state, parts, objective, keep=keep and not left)
         _add(scalars, terms, 1 / (len(parts) * updates))
         if apply:
-            optimizer_steps(state.discriminators)
+            state.update(state.discriminators)
     return pictures
 
 
@@ -138,7 +138,7 @@ def update_generator(
         for _ in range(updates):
             terms = generator_gradients(state, parts, objective, pictures)
             _add(scalars, terms, 1 / (len(parts) * updates))
-            optimizer_steps(state.learners)
+            state.update(state.learners)
             pictures = None
 
 
@@ -228,19 +228,14 @@ def accumulated(
 @contextlib.contextmanager
 def frozen(networks: Sequence[TrainedNetwork]) -> Iterator[None]:
     """Let gradients pass through the networks without being taken for their parameters."""
-    for network in networks:
-        network.network.requires_grad_(False)
+    learning = [p for n in networks for p in n.network.parameters() if p.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for network in networks:
-            network.network.requires_grad_(True)
-
-
-def optimizer_steps(networks: Sequence[TrainedNetwork]) -> None:
-    """Update the networks with the gradients that they have."""
-    for network in networks:
-        network.optimizer.step()
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 def _mixed(seed: int, step: int, rank: int) -> int:
