@@ -11,16 +11,13 @@ import atexit
 import contextlib
 import functools
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from limner import __version__
-from limner.checks import CHECKS, CheckResult, check_data
-from limner.checks.before_training import lines, look, stop
-from limner.checks.checking import Advancing
-from limner.checks.splitting import SplitResult, split_data
 from limner.config import Config, LabelSettings, to_yaml
 from limner.errors import (
     ConfigError,
@@ -52,6 +49,11 @@ from limner.validation import Samples, is_better, open_validation
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    # SciPy, which checks need, takes half a second to import: as long as they do not run, it waits.
+    from limner.checks import CheckResult
+    from limner.checks.checking import Advancing
+    from limner.checks.splitting import SplitResult
+
 
 def check(
     data: Path,
@@ -77,6 +79,8 @@ def check(
     Raises:
         DataError: the data is in no known layout.
     """
+    from limner.checks import check_data
+
     return check_data(
         Path(data),
         direction=direction,
@@ -99,6 +103,9 @@ def looked_at(config: Config, *, memory: Path | None, allowed: tuple[str, ...]) 
     Raises:
         ConfigError: a name that is allowed is none. DataError: the training would fail.
     """
+    from limner.checks import CHECKS
+    from limner.checks.before_training import look, stop
+
     known = sorted(name for names in CHECKS for name in names)
     for name in allowed:
         if name not in known:
@@ -115,10 +122,44 @@ def looked_at(config: Config, *, memory: Path | None, allowed: tuple[str, ...]) 
     return [finding for finding in findings if finding.severity != "note"]
 
 
-def split(data: Path, *, out: Path, cache_folder: Path | None = None, **how: Any) -> SplitResult:
-    """Deal all pairs of a data set out to splits anew; keywords as `split_data` has them."""
+def split(
+    data: Path,
+    *,
+    out: Path,
+    by: str = "random",
+    group_regex: str | None = None,
+    group_column: str | None = None,
+    shares: Sequence[float] = (8, 1, 1),
+    folds: int | None = None,
+    seed: int = 0,
+    cache_folder: Path | None = None,
+    processes: int | None = None,
+    progress: Advancing | None = None,
+) -> SplitResult:
+    """Deal all pairs of a data set out to splits anew, and write a manifest of them.
+
+    Args:
+        cache_folder: where what was measured is kept; None for the user's cache folder.
+        data, out, by, group_regex, group_column, shares, folds, seed, processes, progress: as
+            `limner.checks.splitting.split_data` has them.
+
+    Raises:
+        ConfigError: the arguments contradict each other. DataError: there is too little to part.
+    """
+    from limner.checks.splitting import split_data
+
     return split_data(
-        Path(data), out=Path(out), memory=cache_folder or default_cache_folder(), **how
+        Path(data),
+        out=Path(out),
+        by=by,
+        group_regex=group_regex,
+        group_column=group_column,
+        shares=shares,
+        folds=folds,
+        seed=seed,
+        memory=cache_folder or default_cache_folder(),
+        processes=processes,
+        progress=progress,
     )
 
 
@@ -261,6 +302,8 @@ def _train(
         if checkpoint is None:
             events.emit("start", **facts)
             if findings:
+                from limner.checks.before_training import lines
+
                 events.emit("check", findings=[finding.to_json() for finding in findings])
                 for line in lines(findings):
                     events.emit("note", text=line)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
-from scipy.spatial import KDTree
 
 from limner.checks.fingerprints import MIRROR_LOCAL, MIRROR_WHOLE, shrunk
 from limner.checks.measured import Measured, Relation, Role, Where
@@ -158,6 +157,8 @@ def _strongest(
 
 def _by_keypoints(side: _Side, copies: np.ndarray) -> Iterator[_Candidate]:
     """Yield pictures of which many keypoints agree on how one lies in the other."""
+    from scipy.spatial import KDTree  # takes a while to import, and a short look needs none
+
     counts = [0 if copies[k] else len(image.codes) for k, image in enumerate(side.features)]
     if sum(counts) == 0:
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from cyclopts import App, CycloptsError, UnknownOptionError
 
 import limner
@@ -26,24 +28,25 @@ def build() -> App:
         name="limner",
         version=lambda: limner.__version__,
         help="Turn one image into another, learnt from pairs: pix2pix, trained and measured.",
-        help_format="markdown",
+        help_format="plaintext",  # its list of commands is, and a reader of markdown takes a while
     )
-    app.command(demo.demo)
-    app.command(check_command.check)
-    app.command(check_command.split)
-    app.command(plan_command.plan)
-    app.command(shift_command.shift)
-    app.command(train_command.train)
-    app.command(diagnose_command.diagnose)
-    app.command(runs.translate)
-    app.command(scores.evaluate, usage="Usage: limner evaluate [OPTIONS] RUN [RUN ...] DATA")
-    app.command(scores.compare)
-    app.command(scores.report)
-    app.command(export_command.export)
-    app.command(export_command.bench)
-    app.command(runs.import_run, name="import")
-    app.command(experiment.experiment)
-    app.command(train_command.presets)
+    command = functools.partial(app.command, help_format="markdown")
+    command(demo.demo)
+    command(check_command.check)
+    command(check_command.split)
+    command(plan_command.plan)
+    command(shift_command.shift)
+    command(train_command.train)
+    command(diagnose_command.diagnose)
+    command(runs.translate)
+    command(scores.evaluate, usage="Usage: limner evaluate [OPTIONS] RUN [RUN ...] DATA")
+    command(scores.compare)
+    command(scores.report)
+    command(export_command.export)
+    command(export_command.bench)
+    command(runs.import_run, name="import")
+    command(experiment.experiment)
+    command(train_command.presets)
     return app
 
 
