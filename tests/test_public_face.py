@@ -40,7 +40,7 @@ def test_an_unknown_name_is_none() -> None:
     ("module", "heavy"),
     [
         ("limner", {"torch", "numpy", "PIL"}),
-        ("limner.api", {"scipy", "matplotlib", "lightning_fabric", "tensorboard", "imagecodecs"}),
+        ("limner.api", {"scipy", "matplotlib", "lightning_fabric", "tensorboard"}),
     ],
 )
 def test_an_import_loads_nothing_that_it_may_not_need(module: str, heavy: set[str]) -> None:

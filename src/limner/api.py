@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from limner import __version__
+from limner.checks import Advancing, CheckResult, SplitResult
 from limner.config import Config, LabelSettings, to_yaml
 from limner.errors import (
     ConfigError,
@@ -49,11 +50,6 @@ from limner.validation import Samples, is_better, open_validation
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    # SciPy, which checks need, takes half a second to import: as long as they do not run, it waits.
-    from limner.checks import CheckResult
-    from limner.checks.checking import Advancing
-    from limner.checks.splitting import SplitResult
-
 
 def check(
     data: Path,
@@ -79,7 +75,7 @@ def check(
     Raises:
         DataError: the data is in no known layout.
     """
-    from limner.checks import check_data
+    from limner.checks.checking import check_data
 
     return check_data(
         Path(data),
@@ -103,8 +99,8 @@ def looked_at(config: Config, *, memory: Path | None, allowed: tuple[str, ...]) 
     Raises:
         ConfigError: a name that is allowed is none. DataError: the training would fail.
     """
-    from limner.checks import CHECKS
     from limner.checks.before_training import look, stop
+    from limner.checks.checking import CHECKS
 
     known = sorted(name for names in CHECKS for name in names)
     for name in allowed:

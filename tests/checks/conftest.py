@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from limner.checks import check_data
+from limner.checks.checking import check_data
 from limner.findings import Finding
 
 Found = Callable[..., dict[tuple[str, str | None], Finding]]

@@ -6,7 +6,7 @@ import importlib
 import re
 from pathlib import Path
 
-from limner.checks import CHECKS
+from limner.checks.checking import CHECKS
 
 PAGE = Path(__file__).parents[2] / "docs" / "checks.md"
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from limner.checks import check_data
+from limner.checks.checking import check_data
 
 LOUD = {"duplicate", "near-duplicate", "leak", "sequence"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import flawed
 
-from limner.checks import check_data
+from limner.checks.checking import check_data
 from limner.reporting.check_page import write_check
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from limner.checks import (
+    Advancing,
+    CheckResult,
     distribution_findings,
     file_findings,
     label_findings,
@@ -54,39 +55,6 @@ CHECKS: dict[tuple[str, ...], Check] = {
     ("crowded", "touching"): label_findings.suitability,
     ("misaligned", "rotated", "mirrored", "swapped"): pair_sweep.misfits,
 }
-
-Advancing = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
-"""Shows a bar: given what is done and how many there are, it gives what to call for each."""
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """What was found: worst first; `splits` tells pairs and independent images of each split.
-
-    `tones` are the mean histograms of brightness of each side of each split, `classes` the shares
-    of the pixels that each class has in a split.
-    """
-
-    data: str
-    splits: Mapping[str, Mapping[str, float]]
-    findings: tuple[Finding, ...]
-    seconds: float
-    tones: Mapping[str, list[float]] = field(default_factory=dict)
-    classes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-
-    @property
-    def errors(self) -> tuple[Finding, ...]:
-        """The findings with which training would fail, or its figures be wrong."""
-        return tuple(finding for finding in self.findings if finding.severity == "error")
-
-    def to_json(self) -> dict[str, Any]:
-        """The result as `limner check --json` prints it."""
-        return {
-            "data": self.data,
-            "splits": {name: dict(facts) for name, facts in self.splits.items()},
-            "findings": [finding.to_json() for finding in self.findings],
-            "seconds": round(self.seconds, 2),
-        }
 
 
 def check_data(

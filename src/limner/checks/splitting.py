@@ -8,12 +8,12 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from limner.checks.checking import Advancing, measure
+from limner.checks import Advancing, SplitResult
+from limner.checks.checking import measure
 from limner.checks.distribution_findings import k_means, points_of
 from limner.checks.likeness_findings import connected, series_of
 from limner.checks.listing import list_data
@@ -25,16 +25,6 @@ from limner.files import write_text
 
 WAYS = ("random", "sequence", "cluster", "group")
 _PARTS = {2: ("train", "test"), 3: ("train", "val", "test")}
-
-
-@dataclass(frozen=True)
-class SplitResult:
-    """What was written: how many pairs and units (sets that stay together) each part has."""
-
-    file: Path
-    pairs: Mapping[str, int]
-    units: Mapping[str, int]
-    left_out: int
 
 
 def split_data(
