@@ -31,7 +31,7 @@ from limner.errors import (
 from limner.files import read_events, sweep, write_text
 from limner.findings import Finding
 from limner.health.watching import FirstAid, Watcher
-from limner.inference import default_cache_folder
+from limner.inference import default_cache_folder, open_pairs
 from limner.networks import count_parameters
 from limner.networks.cpu_speed import kept_memory
 from limner.objective import Objective, make_perceptual
@@ -43,6 +43,7 @@ from limner.training.datasets import TrainingData, keep_resident, open_training_
 from limner.training.events import Events, JsonLog, Progress, TensorBoardLog, forget_after
 from limner.training.loop import Loop
 from limner.training.machine import differences, lost_processes, slow_numbers, training_memory
+from limner.training.norm_statistics import Estimate, estimate_anew
 from limner.training.observed import observed
 from limner.training.state import State, build_state
 from limner.validation import Samples, is_better, open_validation
@@ -244,6 +245,7 @@ def _train(
     if start is not None and newest(out) is None:
         checkpoint_folder(start)  # a run to start from that is none is refused before all else
     transfer: Transfer | None = None
+    estimate: Estimate | None = None
     decided: Any = None
     if fabric.is_global_zero:
         decided = check_run(out, config, resume=resume, allow=allow)
@@ -252,6 +254,8 @@ def _train(
         state = build_state(config, fabric)
         if checkpoint is None and start is not None:
             transfer = begin_from(state, start)
+            if config.training.statistics == "re-estimate":
+                estimate = estimated(state, data)
         elif checkpoint is not None:
             begun = changed.get("training.ema", (0.0, None))[0] is None
             try:
@@ -305,6 +309,9 @@ def _train(
                     events.emit("note", text=line)
             if transfer is not None:
                 events.emit("transfer", step=0, run=str(start), **transfer.to_json())
+            if estimate is not None:
+                events.emit("statistics", step=0, **estimate.to_json())
+                events.emit("note", text=estimate.sentence())
         else:
             _complete_log(events, state, out)
             for note in [*told, *differences(read_events(out), facts)]:
@@ -361,6 +368,14 @@ def _complete_log(events: Events, state: State, out: Path) -> None:
     if all(event.get("step") != state.step for event in known):
         best = state.best is not None and state.best["step"] == state.step
         events.emit("checkpoint", step=state.step, best=best)
+
+
+def estimated(state: State, data: TrainingData) -> Estimate:
+    """Estimate norms' statistics on the training sources, as pictures are made of them."""
+    config, root = data.config, Path(data.config.data.root)
+    learnt = open_pairs(config, root, "train", cache_folder=data.cache_folder, beside=[data.train])
+    split = "train" if data.validation is None else config.validation.split
+    return estimate_anew(state, learnt, data.validation or learnt, split=split)
 
 
 def build_fabric(config: Config, accelerator: str, devices: int | None) -> Fabric:

@@ -98,7 +98,11 @@ def _never_changed(key: str) -> str | None:
     """Return why no resume can change a key, whatever is allowed; None where one can."""
     section, last = key.partition(".")[0], key.rpartition(".")[2]
     if section not in ("generator", "discriminators", "encoder"):
-        begun = ("training.start_from", "training.keep_optimizer")
+        begun = (
+            "training.start_from",
+            "training.keep_optimizer",
+            "training.statistics",
+        )
         return "a run begins there once" if key in begun else None
     if last in ("init", "init_gain"):
         return "it draws a network's first weights, which have learnt since"

@@ -195,7 +195,7 @@ CONSTANT = {"format"}
 # Seen in test_label_presets, at the end of training.fix_global, and in test_numerics.
 TIMED = {"training.reset_encoder", "training.deterministic"}
 # Of trainings that go on from another run, in test_fine_tuning.
-TIMED |= {"training.keep_optimizer", "training.l2_sp"}
+TIMED |= {"training.keep_optimizer", "training.l2_sp", "training.statistics"}
 
 
 def leaves() -> set[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from batch_norm_run import make_run
 from PIL import Image
 from tiny import SMALL
 
@@ -128,8 +129,24 @@ def test_json_has_the_contract_s_fields_and_nothing_else_changes(
     assert main(["shift", str(run), str(new), "--split", "nope"]) == 2
 
 
-def seen(error: float, *, batch: float | None = None) -> Seen:
-    return Seen({}, error, batch, 0.0, {}, None, None, 4)
+def test_the_cure_for_other_statistics_works_when_followed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    run = make_run(tmp_path)
+    before = shift(run, tmp_path / "dark", split="val")
+    assert before.recommendation == "re-estimate"
+    (short,) = [finding for finding in before.findings if finding.name == "recommendation"]
+    assert main(short.cure.split()[1:]) == 0
+    after = shift(tmp_path / "runs" / "dark", tmp_path / "dark", split="val")
+    assert after.recommendation == "use"
+    assert after.distance < before.distance
+    assert shift(run, tmp_path / "data", split="val").recommendation == "use"
+
+
+def seen(error: float, *, estimated: float | None = None) -> Seen:
+    return Seen({}, error, estimated, 0.0, {}, None, None, 4)
 
 
 @pytest.mark.parametrize(
@@ -137,8 +154,8 @@ def seen(error: float, *, batch: float | None = None) -> Seen:
     [
         (0.1, seen(0.41), seen(0.4), 0.0, "use"),
         (0.9, seen(0.41), seen(0.4), 0.0, "fine-tune"),
-        (0.9, seen(0.7, batch=0.45), seen(0.4), 0.0, "re-estimate"),
-        (0.9, seen(0.7, batch=0.68), seen(0.4), 0.0, "fine-tune"),
+        (0.9, seen(0.7, estimated=0.45), seen(0.4), 0.0, "re-estimate"),
+        (0.9, seen(0.7, estimated=0.68), seen(0.4), 0.0, "fine-tune"),
         (0.1, seen(0.41), seen(0.4), 0.8, "train-anew"),
         (0.1, seen(0.41), None, 0.0, "use"),
         (0.9, seen(0.41), None, 0.0, "fine-tune"),

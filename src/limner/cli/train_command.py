@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from limner.cli.options import (
     Count,
@@ -32,7 +32,7 @@ def train(
     out: Path | None = None,
     preset: str | None = None,
     config: Path | None = None,
-    epochs: Count | None = None,
+    epochs: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=10**9))] | None = None,
     batch_size: Count | None = None,
     size: str | None = None,
     direction: Literal["AtoB", "BtoA"] | None = None,
@@ -63,6 +63,7 @@ def train(
     - `limner train facades --out runs/facades --resume`
     - `limner train cityscapes --out runs/fine --preset pix2pixhd --from runs/global`
     - `limner train dusk --from runs/day --epochs 50`
+    - `limner train dusk --from runs/day --epochs 0`
     - `torchrun --nproc-per-node=2 -m limner train facades --out runs/two --preset pix2pix`
 
     Parameters
@@ -83,8 +84,9 @@ def train(
         AtoB or BtoA: which half or folder is the source (`data.direction`).
     start
         A run, Limner's own or imported, whose networks the training begins with; its settings,
-        too, where no preset is given. What does not fit begins anew and is named. A preset of
-        pix2pixHD whole begins around a run of its global generator.
+        too, where no preset is given. What does not fit begins anew and is named. With --epochs 0
+        nothing is trained, but norms' stored statistics are estimated anew on the new sources. A
+        preset of pix2pixHD whole begins around a run of its global generator.
     resume
         Go on from the run's newest checkpoint; start where there is none yet.
     allow
@@ -127,6 +129,8 @@ def train(
     paths = {"data.root": str(data), "training.start_from": None if start is None else str(start)}
     changes = {key: value for key, value in {**flags, **paths}.items() if value is not None}
     overridden = parse_overrides(overrides or [])
+    if epochs == 0 and start is not None:
+        overridden.setdefault("training.statistics", "re-estimate")
     if twice := changes.keys() & overridden.keys():
         raise ConfigError(f"--set {min(twice)} and the command's own word for it: give one of them")
     chosen = replace(chosen, {**overridden, **changes})

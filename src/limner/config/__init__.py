@@ -246,12 +246,17 @@ def _check_training(config: Config) -> None:
             f"training.fix_global={training.fix_global} decides for a while what learns, and so "
             f"does training.freeze={list(training.freeze)} throughout: leave one of them out"
         )
-    for key in ("keep_optimizer", "l2_sp"):
-        if getattr(training, key) and training.start_from is None:
-            raise ValueError(
-                f"training.{key}={getattr(training, key)} is of what a training begins with, and "
-                "this one begins anew: leave it out, or give --from RUN"
-            )
+    usual = {"keep_optimizer": False, "l2_sp": 0, "statistics": "keep"}
+    begun = {key: getattr(training, key) for key, value in usual.items()}
+    begun = {key: value for key, value in begun.items() if value != usual[key]}
+    if training.epochs == 0:
+        begun["epochs"] = 0
+    if begun and training.start_from is None:
+        key, value = next(iter(begun.items()))
+        raise ValueError(
+            f"training.{key}={value} is for a training that goes on from another run, and this one "
+            "begins anew: leave it out, or give --from RUN"
+        )
     if training.discriminator_warmup and not config.discriminators:
         raise ValueError(
             f"training.discriminator_warmup={training.discriminator_warmup} lets discriminators "

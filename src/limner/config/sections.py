@@ -97,8 +97,9 @@ SEGMENTATION = ("pixel_accuracy", "class_accuracy", "class_iou", "frequency_weig
 class TrainingSettings(Section):
     """How long, how fast, in what precision."""
 
-    epochs: PositiveInt = 200
-    """Passes over the training pairs."""
+    epochs: Annotated[int, Field(ge=0)] = 200
+    """Passes over the training pairs; 0 only with start_from: nothing is trained, but what begins
+    is written, with statistics estimated anew where that is asked for."""
     steps: PositiveInt | None = None
     """Stop after so many steps even if epochs remain."""
     batch_size: PositiveInt = 1
@@ -126,6 +127,9 @@ class TrainingSettings(Section):
     enhancers of pix2pixhd-local begin around its global generator."""
     discriminator_warmup: Annotated[int, Field(ge=0)] = 0
     """Steps at the start in which the discriminators learn and the generator stands still."""
+    statistics: Literal["keep", "re-estimate"] = "keep"
+    """What batch norms store at the start from another run: what that run stored, or what the new
+    training set's sources give before the first step; see docs/transfer.md."""
     keep_optimizer: bool = False
     """Whether the optimizers go on with that run's averages, too, where its weights were loaded."""
     freeze: tuple[Literal["encoder", "blocks", "decoder"], ...] = ()

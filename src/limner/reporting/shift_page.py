@@ -14,7 +14,7 @@ from limner.reporting.run_page import render
 
 HEADLINES = {
     "use": "Use the run as it is",
-    "re-estimate": "Take each picture's own statistics",
+    "re-estimate": "Estimate the norms' statistics anew",
     "fine-tune": "Train on from the run",
     "train-anew": "Train anew",
 }

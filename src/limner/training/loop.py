@@ -80,6 +80,9 @@ class Loop:
         self.saved = None if checkpoint is None else step_of(checkpoint)
         for note in data.notes if state.step == 0 else ():
             self.events.emit("note", text=note)
+        if data.total_steps == 0:
+            improved = self._validate(last=True)
+            self._save(now=True, best=improved)
         with _Signals(alone=state.fabric.world_size == 1) as signals:
             batches = data.batches(state.step)
             while state.step < data.total_steps:

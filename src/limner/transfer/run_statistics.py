@@ -7,6 +7,7 @@ held against them.
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from limner.config import Config, replace
+from limner.config import Config
 from limner.data import PairedDataset, Sample, splits
 from limner.errors import DiskError, LimnerError
 from limner.evaluation.metrics.per_pixel import SSIM_SMALLEST, edge_f, ssim
@@ -24,13 +25,14 @@ from limner.files import read_json, write_text
 from limner.inference import Translator, as_for_pictures, open_pairs, to_bytes
 from limner.run import checkpoint_folder, load_weights
 from limner.training.carry_over import fresh_discriminators
+from limner.training.norm_statistics import re_estimate, spread_over, stored
 from limner.training.parts import FIELDS, parts_of
 from limner.training.state import build_discriminators
 
 PAIRS = 48
 """Pairs that are looked at, spread over the split."""
 REFERENCE = "reference.json"
-VERSION = 1
+VERSION = 2
 """Of what `REFERENCE` holds."""
 SATURATION = 0.98
 """Beyond this share of the range a value counts as saturated."""
@@ -43,8 +45,8 @@ class Seen:
     Args:
         layers: by name the mean over pairs of each channel's mean and variance.
         error: of the pictures against their targets, see `dissimilarity`.
-        batch_error: the same where batch norms use each picture's own statistics; None where there
-            are none.
+        estimated_error: the same once batch norms' stored statistics were estimated anew on the
+            sources; None where the run stores or uses none, or where that was not tried.
         saturated: share of values near the ends of the range.
         colours: mean and standard deviation of each channel of sources and targets.
         real, fake: the discriminators' mean logit of targets and pictures; None without one.
@@ -53,7 +55,7 @@ class Seen:
 
     layers: dict[str, tuple[list[float], list[float]]]
     error: float
-    batch_error: float | None
+    estimated_error: float | None
     saturated: float
     colours: dict[str, list[float]]
     real: float | None
@@ -91,6 +93,7 @@ def look(
     *,
     prepare: Callable[[Sample], Sample] = lambda sample: sample,
     rows: list[tuple[Tensor, Tensor, Tensor]] | None = None,
+    estimate: bool = False,
 ) -> Seen:
     """Let a run work on some pairs and return what was seen.
 
@@ -99,16 +102,16 @@ def look(
         pairs: not augmented.
         prepare: changes a sample before it is translated.
         rows: gets source, picture and target of the first eight.
+        estimate: try statistics estimated anew, too.
     """
     discriminators = _discriminators(run, config, device=translator.device)
-    own_statistics = None
-    if stores_statistics(translator.generator):
-        batch = replace(config, {"inference.statistics": "batch", "inference.dropout": False})
-        own_statistics = Translator(translator.generator, batch, encoder=translator.encoder)
+    indices = spread_over(len(pairs), PAIRS)
+    anew = None
+    if estimate and config.inference.statistics == "running" and stored(translator.generator):
+        anew = _estimated_anew(config, translator, [prepare(pairs[index]) for index in indices])
     layers: dict[str, list[Tensor]] = {}
     colours: dict[str, list[Tensor]] = {"source": [], "target": []}
-    errors, batch_errors, saturated, real, fake = [], [], [], [], []
-    indices = _spread_over(len(pairs), PAIRS)
+    errors, estimated, saturated, real, fake = [], [], [], [], []
     for index in indices:
         sample = prepare(pairs[index])
         with _watched(translator.generator, layers):
@@ -116,8 +119,8 @@ def look(
         target = sample["target"]
         errors.append(dissimilarity(target, picture))
         saturated.append(float((picture.abs() > SATURATION).float().mean()))
-        if own_statistics is not None:
-            batch_errors.append(dissimilarity(target, own_statistics.translate_sample(sample)))
+        if anew is not None:
+            estimated.append(dissimilarity(target, anew.translate_sample(sample)))
         for name in ("source", "target"):
             if sample[name].is_floating_point():
                 values = sample[name].flatten(1)
@@ -133,7 +136,7 @@ def look(
             for name, seen in layers.items()
         },
         error=_mean(errors),
-        batch_error=_mean(batch_errors) if batch_errors else None,
+        estimated_error=_mean(estimated) if estimated else None,
         saturated=_mean(saturated),
         colours={
             name: torch.stack(seen).mean(0).flatten().tolist()
@@ -185,9 +188,11 @@ def _watched(network: nn.Module, layers: dict[str, list[Tensor]]) -> Iterator[No
             hook.remove()
 
 
-def stores_statistics(network: nn.Module) -> bool:
-    """Whether any layer keeps running statistics."""
-    return any(getattr(module, "running_mean", None) is not None for module in network.modules())
+def _estimated_anew(config: Config, translator: Translator, samples: list[Sample]) -> Translator:
+    """Return a copy whose batch norms have stored the statistics of these samples' sources."""
+    network = copy.deepcopy(translator.generator)
+    re_estimate(network, config, samples, encoder=translator.encoder)
+    return Translator(network, config, encoder=translator.encoder)
 
 
 def reference(
@@ -264,8 +269,3 @@ def _opinion(
 
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
-
-
-def _spread_over(length: int, count: int) -> list[int]:
-    """At most `count` indices, evenly over `length`."""
-    return sorted({index * length // min(count, length) for index in range(min(count, length))})

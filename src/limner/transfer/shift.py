@@ -33,7 +33,7 @@ from limner.transfer.run_statistics import (
 THRESHOLDS = {
     "error_ratio": 1.1,  # other frames of the same drives of CamVid: 1.02; dusk: 1.18
     "layer_shift": 0.35,  # the median layer; other frames: 0.02; dusk: 0.06
-    "restored": 0.4,  # share of what got worse that each picture's own statistics win back
+    "restored": 0.4,  # share of what got worse that statistics estimated anew win back
     "lost_labels": 0.5,  # share of pixels whose class the run does not know
     "colours": 0.5,  # standard deviations, or powers of e; dusk: 0.8
     "saturated": 0.2,  # share of values beyond 98 % of the range
@@ -118,8 +118,11 @@ def shift(
     progress("looking at the new pairs")
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
     renumbering = _Renumbering(config, ids)
-    new = look(run, config, translator, pairs, prepare=renumbering, rows=rows)
+    new = look(run, config, translator, pairs, prepare=renumbering, rows=rows, estimate=True)
     layers = layer_shifts(translator.generator, known, new)
+    # Stored statistics lag behind the weights, so that own pairs are off, too: what counts is how
+    # much further the new ones are.
+    moved = layer_shifts(translator.generator, known, new, stored=False) if known else layers
     discriminator = None
     if new.real is not None and new.fake is not None:
         discriminator = {
@@ -128,16 +131,16 @@ def shift(
             "real_old": None if known is None else known.real,
             "fake_old": None if known is None else known.fake,
         }
-    recommendation = recommended(layers, new, known, lost=renumbering.lost)
+    recommendation = recommended(moved, new, known, lost=renumbering.lost)
     findings = [
         *_of_labels(labels, lost=renumbering.lost),
-        *_of_layers(layers),
+        *_of_layers(moved),
         *_of_pictures(new, known),
         *_of_colours(new, known),
         _in_short(recommendation, new, known, run=run, data=data),
     ]
     return Shift(
-        distance=round(new.error + 0.1 * _squashed(layers) + renumbering.lost, 6),
+        distance=round(new.error + 0.1 * _squashed(moved) + renumbering.lost, 6),
         layers=tuple(layers),
         discriminator=discriminator,
         labels=labels,
@@ -147,20 +150,23 @@ def shift(
     )
 
 
-def layer_shifts(network: nn.Module, known: Seen | None, new: Seen) -> list[LayerShift]:
+def layer_shifts(
+    network: nn.Module, known: Seen | None, new: Seen, *, stored: bool = True
+) -> list[LayerShift]:
     """Return the shift of every layer that has something to be held against.
 
     Args:
         network: the generator, whose norms may have statistics stored.
         known: what it did with the run's own pairs, where that is known.
         new: what it does with new ones.
+        stored: hold layers against the statistics that they store, where they do.
     """
     shifts = []
     modules = watched_layers(network)
     for name, (mean, variance) in new.layers.items():
         module = modules[name]
-        stored = getattr(module, "running_mean", None) is not None
-        if stored:
+        stores = stored and getattr(module, "running_mean", None) is not None
+        if stores:
             before = (module.running_mean, module.running_var)
         elif known is not None and name in known.layers:
             before = tuple(torch.tensor(values) for values in known.layers[name])
@@ -177,7 +183,7 @@ def layer_shifts(network: nn.Module, known: Seen | None, new: Seen) -> list[Laye
                 name=name,
                 mean_sigmas=round(float(sigmas.mean().sqrt()), 6),
                 std_ratio=round(float(ratio.exp()), 6),
-                stored=stored,
+                stored=stores,
             )
         )
     return shifts
@@ -192,8 +198,8 @@ def recommended(
     """Return what to do with a run for new data, from what was seen.
 
     A source that means something else cannot be mended by more training of what is there; pictures
-    as near to their targets as those of the run's own pairs need nothing; where each picture's
-    own statistics win most of the difference back, statistics are what is wrong.
+    as near to their targets as those of the run's own pairs need nothing; where statistics that
+    were estimated anew win most of the difference back, statistics are what is wrong.
 
     Args:
         layers: the shift of the generator's layers.
@@ -208,9 +214,9 @@ def recommended(
     worse = new.error - known.error
     if new.error <= THRESHOLDS["error_ratio"] * known.error and moved < THRESHOLDS["layer_shift"]:
         return "use"
-    if new.batch_error is not None and worse > 0:
-        won_back = (new.error - new.batch_error) / worse
-        if won_back > THRESHOLDS["restored"] and new.batch_error < new.error:
+    if new.estimated_error is not None and worse > 0:
+        won_back = (new.error - new.estimated_error) / worse
+        if won_back > THRESHOLDS["restored"]:
             return "re-estimate"
     return "fine-tune"
 
@@ -323,7 +329,7 @@ def _of_layers(layers: Sequence[LayerShift]) -> list[Finding]:
             f"by {_median_shift(layers):.2f} or more; most {worst.name}, whose mean is "
             f"{worst.mean_sigmas:.2f} standard deviations off, its own spread "
             f"{worst.std_ratio:.2f} times as wide",
-            cure="translate with --statistics batch where the run uses batch norm, or train --from",
+            cure="train --from; --epochs 0 estimates stored statistics alone anew",
             evidence={
                 "median": _median_shift(layers),
                 "worst": worst.name,
@@ -384,7 +390,7 @@ def _of_colours(new: Seen, known: Seen | None) -> list[Finding]:
 
 CURES = {
     "use": "limner translate {run} {data} --out PICTURES",
-    "re-estimate": "limner translate {run} {data} --out PICTURES --statistics batch",
+    "re-estimate": "limner train {data} --from {run} --epochs 0",
     "fine-tune": "limner train {data} --from {run}",
     "train-anew": "limner train {data} --preset PRESET",
 }
@@ -403,8 +409,8 @@ def _in_short(
     evidence: dict[str, float] = {"error_new": new.error, "saturated": new.saturated}
     if known is not None:
         evidence["error_old"] = known.error
-    if new.batch_error is not None:
-        evidence["error_new_batch_statistics"] = new.batch_error
+    if new.estimated_error is not None:
+        evidence["error_new_estimated"] = new.estimated_error
     return Finding(
         name="recommendation",
         severity="note",
