@@ -270,11 +270,11 @@ def _train(
             "give the same data, or repeat with --allow data"
         )
     state.data = data.fingerprint
-    told: list[str] = []
-    anew = [key for key in changed if key.startswith(JUDGED_BY) and key not in HARMLESS]
+    notes: list[str] = []
+    anew = [key for key in changed if key.startswith(BEST_DEPENDS_ON) and key not in HARMLESS]
     if anew and state.best is not None:
         state.best = None  # its figure is another one, or of other pictures
-        told.append(f"the best checkpoint is chosen anew, by another {anew[0]}")
+        notes.append(f"the best checkpoint is chosen anew, by another {anew[0]}")
     # All is checked: from here on the run is written to, by this training alone.
     with contextlib.ExitStack() as stack:
         if fabric.is_global_zero:
@@ -314,7 +314,7 @@ def _train(
                 events.emit("note", text=estimate.sentence())
         else:
             _complete_log(events, state, out)
-            for note in [*told, *differences(read_events(out), facts)]:
+            for note in [*notes, *differences(read_events(out), facts)]:
                 events.emit("note", text=note)
             machine = {key: facts[key] for key in ("device", "processes", "threads")}
             events.emit("resume", step=state.step, changed=changed, command=command, **machine)
@@ -445,5 +445,5 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
-JUDGED_BY = ("data.", "validation.best", "validation.images", "validation.s", "inference.")
+BEST_DEPENDS_ON = ("data.", "validation.best", "validation.images", "validation.s", "inference.")
 """Settings in which figures of validation must agree to be compared, or the best begins anew."""

@@ -200,3 +200,11 @@ def test_a_hugging_face_folder_is_a_segmenter(tmp_path: Path) -> None:
     assert count == 4
     assert torch.equal(found, full.argmax(1)[0])
     assert segmenter.about["architecture"] == "SegformerForSemanticSegmentation"
+
+
+def test_memory_that_ran_out_is_not_taken_for_the_segmenters_fault() -> None:
+    def too_much(images: Tensor) -> Tensor:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        recognised(callable_segmenter(too_much), np.zeros((8, 8), np.uint8))

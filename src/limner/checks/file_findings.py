@@ -174,9 +174,9 @@ def unmatched(measured: Measured) -> Iterator[Finding]:
     for split, found in measured.features.items():
         items: dict[str, Evidence] = {
             measured.listing.name(path): {"reason": "no partner"}
-            for path in measured.listing.lone.get(split, [])
+            for path in measured.listing.unmatched.get(split, [])
         }
-        lone = len(items)
+        single = len(items)
         for pair, features in zip(measured.listing.pairs[split], found, strict=True):
             source, target = features.source, features.target
             sizes = (source.width, source.height), (target.width, target.height)
@@ -186,9 +186,9 @@ def unmatched(measured: Measured) -> Iterator[Finding]:
                     f"{sizes[0][0]}x{sizes[0][1]}"
                 }
         if items:
-            parts = [f"{many(lone, 'file')} without a partner"] if lone else []
-            if len(items) > lone:
-                parts.append(f"{many(len(items) - lone, 'pair')} of two sizes")
+            parts = [f"{many(single, 'file')} without a partner"] if single else []
+            if len(items) > single:
+                parts.append(f"{many(len(items) - single, 'pair')} of two sizes")
             yield of_files(
                 "unmatched",
                 "error",

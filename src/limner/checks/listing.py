@@ -18,13 +18,13 @@ class Listing:
     Args:
         root: the data folder, or the manifest.
         pairs: by split, in natural order.
-        lone: by split, files without a partner.
+        unmatched: by split, files without a partner.
         refused: by split, why it could not be listed at all.
     """
 
     root: Path
     pairs: dict[str, list[Pair]]
-    lone: dict[str, list[Path]] = field(default_factory=dict)
+    unmatched: dict[str, list[Path]] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
     def name(self, path: Path) -> str:
@@ -51,14 +51,14 @@ def list_data(root: Path, *, direction: str | None) -> Listing:
     listing = Listing(root, {})
     whole = splits(root)
     for split in known_splits(root):
-        lone: list[Path] = []
+        unmatched: list[Path] = []
         try:
-            listing.pairs[split] = find_pairs(root, split, direction=direction, lone=lone)
+            listing.pairs[split] = find_pairs(root, split, direction=direction, unmatched=unmatched)
         except DataError as error:
             listing.refused[split] = str(error)
             listing.pairs[split] = []
-        if split not in whole and not lone and not listing.pairs[split]:
+        if split not in whole and not unmatched and not listing.pairs[split]:
             del listing.pairs[split]  # an empty folder beside others is no split
-        elif lone:
-            listing.lone[split] = list(dict.fromkeys(lone))
+        elif unmatched:
+            listing.unmatched[split] = list(dict.fromkeys(unmatched))
     return listing

@@ -11,8 +11,8 @@ from limner.data.decode import EXTENSIONS
 from limner.data.description import DIRECTIONS, checked_direction, read_description
 from limner.data.manifest import manifest_in, read_manifest
 from limner.data.pairs import (
-    Lone,
     Pair,
+    Unmatched,
     images_in,
     in_order,
     matched,
@@ -53,7 +53,7 @@ class Split:
     raise, or are added to the list that `pairs` is given and left out.
     """
 
-    pairs: Callable[[Lone], list[Pair]]
+    pairs: Callable[[Unmatched], list[Pair]]
     missing: Path | None = None
 
 
@@ -72,12 +72,14 @@ class Layout:
     decides: bool = False
 
 
-def find_pairs(root: Path, split: str, *, direction: str | None, lone: Lone = None) -> list[Pair]:
+def find_pairs(
+    root: Path, split: str, *, direction: str | None, unmatched: Unmatched = None
+) -> list[Pair]:
     """Find the pairs of a split of the data folder (or the manifest) `root`, in natural order.
 
     Direction AtoB leads from left to right, from A to B, from source to target as they are named
     and from label to photo; BtoA back. None takes the direction from `dataset.yaml`, else AtoB.
-    Files that cannot be matched are added to `lone` where it is given, and left out.
+    Files that cannot be matched are added to `unmatched` where it is given, and left out.
 
     Raises:
         DataError: a folder is missing or in no known layout, a split is unknown or empty, or files
@@ -90,9 +92,9 @@ def find_pairs(root: Path, split: str, *, direction: str | None, lone: Lone = No
         known = ", ".join(_complete(recognised)) or "none"
         raise DataError(f"{root} has no split {split!r}: it has {known}")
     missing = recognised[split].missing
-    if missing is not None and lone is None:
+    if missing is not None and unmatched is None:
         raise DataError(f"{missing} is missing: it must hold the other image of every pair")
-    pairs = in_order(recognised[split].pairs(lone))
+    pairs = in_order(recognised[split].pairs(unmatched))
     chosen = direction or read_description(root).direction or DIRECTIONS[0]
     return [pair.swapped() for pair in pairs] if chosen == "BtoA" else pairs
 
@@ -152,7 +154,7 @@ def _find_manifest(root: Path) -> Splits:
     rows = read_manifest(path)
     if not rows:
         raise DataError(f"{path} lists no pairs: add a row for each, under source,target,split")
-    return {name: Split(pairs=lambda lone, name=name: rows[name]) for name in rows}
+    return {name: Split(pairs=lambda unmatched, name=name: rows[name]) for name in rows}
 
 
 def _in_two_folders(
@@ -185,9 +187,9 @@ def _find_folders(root: Path, *, forms: Sequence[str | None]) -> Splits:
 def _find_label_folders(root: Path) -> Splits:
     """Find `train_label`, `train_img` and perhaps `train_inst` (pix2pixHD, SPADE, COCO-Stuff)."""
 
-    def read(labels: Path, photos: Path, maps: Path, lone: Lone) -> list[Pair]:
+    def read(labels: Path, photos: Path, maps: Path, unmatched: Unmatched) -> list[Pair]:
         instances = images_in(maps) if maps.is_dir() else None
-        return matched_frames(_there(labels), _there(photos), instances, lone)
+        return matched_frames(_there(labels), _there(photos), instances, unmatched)
 
     kinds = ("label", "img", "inst")
     places = {name: [root / f"{name}_{kind}" for kind in kinds] for name in SPLITS}
@@ -197,7 +199,7 @@ def _find_label_folders(root: Path) -> Splits:
 def _find_cityscapes(root: Path) -> Splits:
     """Find the original tree: `leftImg8bit/train/CITY`, `gtFine/train/CITY`."""
 
-    def read(labels: Path, photos: Path, lone: Lone) -> list[Pair]:
+    def read(labels: Path, photos: Path, unmatched: Unmatched) -> list[Pair]:
         files = _there(labels, below=True)
         instances = [path for path in files if path.stem.endswith("_instanceIds")]
         shots = [path for path in _there(photos, below=True) if "_leftImg8bit" in path.stem]
@@ -207,7 +209,7 @@ def _find_cityscapes(root: Path) -> Splits:
                 f"{labels} holds no files that end in {' or '.join(_LABEL_IDS)}.png: make them "
                 "with cityscapesScripts"
             )
-        return matched_frames(maps, shots, instances or None, lone)
+        return matched_frames(maps, shots, instances or None, unmatched)
 
     places = {name: [root / "gtFine" / name, root / "leftImg8bit" / name] for name in SPLITS}
     return _in_two_folders(places, read)
@@ -216,8 +218,8 @@ def _find_cityscapes(root: Path) -> Splits:
 def _find_ade20k(root: Path) -> Splits:
     """Find `images/training` and `annotations/training`, here or in ADEChallengeData2016."""
 
-    def read(labels: Path, photos: Path, lone: Lone) -> list[Pair]:
-        return matched_frames(_there(labels), _there(photos), None, lone)
+    def read(labels: Path, photos: Path, unmatched: Unmatched) -> list[Pair]:
+        return matched_frames(_there(labels), _there(photos), None, unmatched)
 
     home = root / _ADE20K if (root / _ADE20K).is_dir() else root
     places = {
@@ -228,7 +230,7 @@ def _find_ade20k(root: Path) -> Splits:
 
 
 def _there(folder: Path, *, below: bool = False) -> list[Path]:
-    """Return the images of a folder; of none where it lacks, which only `lone` lets pass."""
+    """Return the images of a folder; of none where it lacks, which only `unmatched` lets pass."""
     return images_in(folder, below=below) if folder.is_dir() else []
 
 

@@ -15,7 +15,7 @@ from limner.files import listed, listed_tree
 
 Half = Literal["left", "right"]
 # Where files are put that have no partner, in place of an error; None for the error.
-Lone: TypeAlias = "list[Path] | None"
+Unmatched: TypeAlias = "list[Path] | None"
 _SHOWN = 5  # how many names an error lists
 # What may have been meant as an image, by the ends of names.
 # Pictures and numbers in forms that are not read.
@@ -136,35 +136,35 @@ def stem(path: Path, folder: Path | None = None) -> str:
     return unicodedata.normalize("NFC", "__".join([*parts, path.stem]))
 
 
-def by_stem(folder: Path, *, below: bool = False, lone: Lone = None) -> dict[str, Path]:
-    """Return the images of `folder` by their names: see `stem`; a second of one name is `lone`.
+def by_stem(folder: Path, *, below: bool = False, unmatched: Unmatched = None) -> dict[str, Path]:
+    """Return the images of `folder` by their names (`stem`); a second of one name is unmatched.
 
     Raises:
         DataError: the folder holds no images, or two of one name.
     """
     names: dict[str, Path] = {}
-    if lone is not None and not folder.is_dir():
+    if unmatched is not None and not folder.is_dir():
         return names
     for path in images_in(folder, below=below):
         other = names.setdefault(stem(path, folder if below else None), path)
-        if other != path and lone is not None:
-            lone.append(path)
+        if other != path and unmatched is not None:
+            unmatched.append(path)
         elif other != path:
             raise DataError(
                 f"{folder} holds both {other.relative_to(folder)} and {path.relative_to(folder)}: "
                 "pairs are matched by stem, so rename or remove one"
             )
-    if not names and lone is None:
+    if not names and unmatched is None:
         known = ", ".join(sorted(EXTENSIONS))
         raise DataError(f"{folder} holds no images: put files there that end in {known}")
     return names
 
 
-def side_by_side(folder: Path, lone: Lone = None) -> list[Pair]:
+def side_by_side(folder: Path, unmatched: Unmatched = None) -> list[Pair]:
     """Return one pair for each image of `folder`, the source on the left."""
     return [
         Pair(name=name, source=path, target=path, source_half="left")
-        for name, path in by_stem(folder, lone=lone).items()
+        for name, path in by_stem(folder, unmatched=unmatched).items()
     ]
 
 
@@ -173,20 +173,24 @@ def matched(
     targets: Path,
     instances: Path | None = None,
     masks: Path | None = None,
-    lone: Lone = None,
+    unmatched: Unmatched = None,
 ) -> list[Pair]:
     """Match the images of two folders and their subfolders by name: see `stem`.
 
     `instances` may be a third folder, of the sources' instance maps, `masks` a fourth, of the
-    pairs' masks; they are used where they exist. Files without a partner are added to `lone`
+    pairs' masks; they are used where they exist. Files without a partner are added to `unmatched`
     where it is given, and left out.
 
     Raises:
         DataError: files have no partner; they are listed, with the cause where it shows.
     """
-    first, second = (by_stem(folder, below=True, lone=lone) for folder in (sources, targets))
+    first, second = (
+        by_stem(folder, below=True, unmatched=unmatched) for folder in (sources, targets)
+    )
     third, fourth = (
-        by_stem(folder, below=True, lone=lone) if folder is not None and folder.is_dir() else None
+        by_stem(folder, below=True, unmatched=unmatched)
+        if folder is not None and folder.is_dir()
+        else None
         for folder in (instances, masks)
     )
     lacking = [
@@ -199,10 +203,10 @@ def matched(
         )
         if names
     ]
-    if lacking and lone is not None:
+    if lacking and unmatched is not None:
         for names, folder, _ in lacking:
             files = first if folder == sources else second
-            lone += [files[name] for name in names if files[name] not in lone]
+            unmatched += [files[name] for name in names if files[name] not in unmatched]
     elif lacking:
         sentence = " and ".join(
             f"{named(names)} in {folder} without a partner in {other}"
@@ -254,24 +258,26 @@ def matched_frames(
     labels: Iterable[Path],
     photos: Iterable[Path],
     instances: Iterable[Path] | None,
-    lone: Lone = None,
+    unmatched: Unmatched = None,
 ) -> list[Pair]:
     """Match label maps, photos and, where there are some, instance maps by `frame`.
 
-    Files without a partner are added to `lone` where it is given, and left out.
+    Files without a partner are added to `unmatched` where it is given, and left out.
 
     Raises:
         DataError: files have no partner (they are listed), or two of one kind share a frame.
     """
-    kinds = {"label map": _by_frame(labels, lone), "photo": _by_frame(photos, lone)}
+    kinds = {"label map": _by_frame(labels, unmatched), "photo": _by_frame(photos, unmatched)}
     if instances is not None:
-        kinds["instance map"] = _by_frame(instances, lone)
+        kinds["instance map"] = _by_frame(instances, unmatched)
     frames = {name for files in kinds.values() for name in files}
-    if lone is not None:
+    if unmatched is not None:
         whole = kinds["label map"].keys() & kinds["photo"].keys()
-        lone += [files[name] for files in kinds.values() for name in files if name not in whole]
+        unmatched += [
+            files[name] for files in kinds.values() for name in files if name not in whole
+        ]
         if instances is not None:
-            lone += [kinds["label map"][k] for k in whole if k not in kinds["instance map"]]
+            unmatched += [kinds["label map"][k] for k in whole if k not in kinds["instance map"]]
         kinds["label map"] = {k: path for k, path in kinds["label map"].items() if k in whole}
         frames = set()
     elif not frames:
@@ -297,12 +303,12 @@ def matched_frames(
     ]
 
 
-def _by_frame(files: Iterable[Path], lone: Lone = None) -> dict[str, Path]:
+def _by_frame(files: Iterable[Path], unmatched: Unmatched = None) -> dict[str, Path]:
     frames: dict[str, Path] = {}
     for path in sorted(files, key=lambda path: natural(path.name)):
         other = frames.setdefault(frame(path), path)
-        if other != path and lone is not None:
-            lone.append(path)
+        if other != path and unmatched is not None:
+            unmatched.append(path)
         elif other != path:
             raise DataError(
                 f"{other} and {path} are of one frame: files are matched by name, so rename or "

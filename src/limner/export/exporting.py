@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from limner import __version__
 from limner.config import Config
 from limner.data import label_table
-from limner.errors import ConfigError, DataError, ExportError, memory_errors, unknown_name
+from limner.errors import (
+    ConfigError,
+    DataError,
+    ExportError,
+    memory_errors,
+    ran_out_of_memory,
+    unknown_name,
+)
 from limner.export.formats import FORMATS, Format
 from limner.files import replacing
 from limner.inference import Translator, as_for_pictures
@@ -269,6 +276,8 @@ def largest_difference(
         try:
             picture = exported(*drawn)
         except Exception as error:
+            if ran_out_of_memory(error):
+                raise
             # Each runtime has exceptions of its own for what it cannot compute.
             reason = str(error).strip().splitlines()[-1]
             raise ExportError(f"the exported file does not take {shape}: {reason}") from error

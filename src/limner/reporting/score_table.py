@@ -110,9 +110,10 @@ def interval(bounds: object, value: object) -> str:
     """Return an interval with the digits of its figure; "" where there is none."""
     if not isinstance(bounds, list | tuple) or len(bounds) != 2:
         return ""
-    if not all(isinstance(number, int | float) for number in (value, *bounds)):
+    if not isinstance(value, int | float):
         return ""
-    assert isinstance(value, int | float)
+    if not all(isinstance(bound, int | float) for bound in bounds):
+        return ""
     low, high = (f"{bound:.{digits(value)}f}" for bound in bounds)
     return f"{low} to {high}"
 

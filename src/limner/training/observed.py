@@ -43,8 +43,8 @@ def observed(
         objective: of the training.
         held_out: pairs that are not trained on, of which one is looked at each second time.
     """
-    found = {**_of_weights(state), **_of_pictures(state, batch, objective, held_out)}
-    return {f"health/{name}": value for name, value in found.items()}
+    values = {**_of_weights(state), **_of_pictures(state, batch, objective, held_out)}
+    return {f"health/{name}": value for name, value in values.items()}
 
 
 def _turn(state: State) -> int:
@@ -53,17 +53,17 @@ def _turn(state: State) -> int:
 
 
 def _of_weights(state: State) -> dict[str, Tensor]:
-    training, found = state.config.training, {}
+    training, values = state.config.training, {}
     for name, network in state.networks.items():
         learner = name in ("generator", "encoder")
         each = training.generator_updates if learner else training.discriminator_updates
         parameters = network.plain.parameters()
-        found[f"gradient/{name}"] = measurements.gradient_norm(parameters)
+        values[f"gradient/{name}"] = measurements.gradient_norm(parameters)
         if _turn(state):
             continue  # the moments of all weights take as long to read as a picture to make
         optimizer = getattr(network.optimizer, "optimizer", network.optimizer)  # without Fabric
-        found[f"update/{name}"] = measurements.update_ratio(optimizer, updates=state.step * each)
-    return found
+        values[f"update/{name}"] = measurements.update_ratio(optimizer, updates=state.step * each)
+    return values
 
 
 def _of_pictures(
@@ -76,22 +76,22 @@ def _of_pictures(
     with _left_alone(state):
         with torch.no_grad():
             made = _pictures(state, part)
-        found, fake, target = {}, made.float(), part.target.float()
-        found["l1"] = l1(fake, target, part.weight)
-        found["l1_flat"] = measurements.flat_error(target)
-        found["saturated"] = measurements.saturation(fake)
-        found["saturated_target"] = measurements.saturation(target)
-        found["blob"] = measurements.blob(fake, target)
-        found |= measurements.spectra(fake, target)
-        found |= _shares(state, part, made, objective)
+        values, fake, target = {}, made.float(), part.target.float()
+        values["l1"] = l1(fake, target, part.weight)
+        values["l1_flat"] = measurements.flat_error(target)
+        values["saturated"] = measurements.saturation(fake)
+        values["saturated_target"] = measurements.saturation(target)
+        values["blob"] = measurements.blob(fake, target)
+        values |= measurements.spectra(fake, target)
+        values |= _shares(state, part, made, objective)
         with torch.no_grad():
             if _turn(state):
-                found |= _without_noise(state, part, made)
-                found |= _held_out(state, part, made, held_out)
+                values |= _without_noise(state, part, made)
+                values |= _held_out(state, part, made, held_out)
             else:
                 again = _pictures(state, _moved(part))
-                found["following"] = measurements.following(fake, again, target)
-    return found
+                values["following"] = measurements.following(fake, again, target)
+    return values
 
 
 def _pictures(state: State, part: Part) -> Tensor:
@@ -119,7 +119,7 @@ def _shares(state: State, part: Part, made: Tensor, objective: Objective) -> dic
 
 def _without_noise(state: State, part: Part, made: Tensor) -> dict[str, Tensor]:
     """What dropout does to a picture, and whether stored statistics make it as those of a batch."""
-    found, generator = {}, state.generator.plain
+    values, generator = {}, state.generator.plain
     drops = [m for m in generator.modules() if isinstance(m, nn.modules.dropout._DropoutNd) and m.p]
     stored = [
         m
@@ -131,13 +131,13 @@ def _without_noise(state: State, part: Part, made: Tensor) -> dict[str, Tensor]:
     calm = _pictures(state, part) if drops else made
     if drops:
         spread = measurements.distance(calm, made) / measurements.contrast(part.target)
-        found["dropout_spread"] = spread
+        values["dropout_spread"] = spread
     if stored and state.config.inference.statistics == "running":
         generator.eval()
-        found["l1_batch"] = l1(calm, part.target, part.weight)
-        found["l1_running"] = l1(_pictures(state, part), part.target, part.weight)
+        values["l1_batch"] = l1(calm, part.target, part.weight)
+        values["l1_running"] = l1(_pictures(state, part), part.target, part.weight)
     generator.train()
-    return found
+    return values
 
 
 def _held_out(
@@ -151,7 +151,7 @@ def _held_out(
     batch = {k: pair[k][None].to(part.target.device) for k in FIELDS if k in pair}
     (other,) = parts_of(batch, 1, state.config.expansion)
     other = fitting(other, int(state.generator.plain.multiple), dtype=part.target.dtype)  # pyright: ignore[reportArgumentType]
-    found = {}
+    values = {}
     for number, network in enumerate(state.discriminators):
         shown = {
             "real": (part, part.target),
@@ -160,8 +160,8 @@ def _held_out(
         }
         for name, (of, picture) in shown.items():
             seen = torch.cat([of.source, picture], 1) if network.conditional else picture
-            found[f"logit/{name}/{number}"] = measurements.mean_logit(network.plain(seen))
-    return found
+            values[f"logit/{name}/{number}"] = measurements.mean_logit(network.plain(seen))
+    return values
 
 
 def _moved(part: Part) -> Part:

@@ -167,9 +167,9 @@ def build_state(config: Config, fabric: Fabric) -> State:
     encoder = None if reader is None else trained(reader, training.lr)
     # Channels last, a discriminator's convolutions take half the time on a CPU; its layers are all
     # large, where a U-Net's inner ones are matrix products that want their weights as they lie.
-    judges = build_discriminators(config)
-    for judge in judges:
-        freeze_first(judge, training.freeze_discriminator)
+    adversaries = build_discriminators(config)
+    for adversary in adversaries:
+        freeze_first(adversary, training.freeze_discriminator)
     discriminators = [
         trained(
             _channels_last(network) if fabric.device.type == "cpu" else network,
@@ -177,7 +177,7 @@ def build_state(config: Config, fabric: Fabric) -> State:
             optimizer=section.optimizer,
             conditional=section.conditional,
         )
-        for network, section in zip(judges, config.discriminators, strict=True)
+        for network, section in zip(adversaries, config.discriminators, strict=True)
     ]
     ema = None
     if training.ema is not None:

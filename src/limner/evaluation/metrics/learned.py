@@ -10,6 +10,7 @@ weights; VGG16's maximum pools are replaced by l2 pools, which let no frequencie
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
@@ -20,7 +21,7 @@ from limner.errors import DataError, WeightsError, unknown_name
 from limner.networks.vgg import AlexNetFeatures, VGGFeatures, imagenet_normalised
 
 
-class PerceptualDistance(nn.Module):
+class PerceptualDistance(nn.Module, ABC):
     """A network that compares pictures: a classifier's layers, and learnt weights for them.
 
     Use it in `eval()`; its weights come with `load`.
@@ -50,12 +51,12 @@ class PerceptualDistance(nn.Module):
         self.net.load(backbone, origin=backbone_origin)
         self._load_heads(heads, heads_origin)
 
-    def _load_heads(self, heads: Mapping[str, Tensor], origin: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _load_heads(self, heads: Mapping[str, Tensor], origin: str) -> None: ...
 
+    @abstractmethod
     def compare_bytes(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return N distances of two uint8 batches N x 3 x H x W."""
-        raise NotImplementedError
 
 
 BACKBONES = {"alex": AlexNetFeatures, "vgg": VGGFeatures}

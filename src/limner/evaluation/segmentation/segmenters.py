@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from limner.errors import ConfigError, WeightsError
+from limner.errors import ConfigError, WeightsError, ran_out_of_memory
 from limner.evaluation.segmentation.protocols import Size
 from limner.networks import pretrained
 
@@ -241,6 +241,8 @@ def predict(segmenter: Segmenter, picture: Tensor, *, size: Size, name: str) -> 
     try:
         scores = segmenter.scores(images)
     except Exception as error:
+        if ran_out_of_memory(error):
+            raise
         # What a foreign network or program raises is its own affair; it cannot score the picture.
         raise WeightsError(
             f"{segmenter.name} failed on {name} ({height}x{width}): {_first_line(error)}"
