@@ -36,7 +36,7 @@ from limner.networks import count_parameters
 from limner.networks.cpu_speed import kept_memory
 from limner.objective import Objective, make_perceptual
 from limner.run import HARMLESS, check_run, checkpoint_folder, misfit, newest, writing
-from limner.training.carry_over import Transfer, begin_from
+from limner.training.carry_over import Transfer, begin_from, with_warmup
 from limner.training.checkpoint import load_checkpoint
 from limner.training.cuda import CudaGraphStep, numerics, why_not
 from limner.training.datasets import TrainingData, keep_resident, open_training_data
@@ -231,7 +231,12 @@ def _train(
     data = open_training_data(
         config, rank=fabric.global_rank, world_size=fabric.world_size, cache_folder=cache_folder
     )
-    config = data.config
+    start = (
+        None if data.config.training.start_from is None else Path(data.config.training.start_from)
+    )
+    if start is not None and newest(out) is None:
+        checkpoint_folder(start)  # a run to start from that is none is refused before all else
+    config = with_warmup(data.config, total_steps=data.total_steps, out=out)
     findings: list[Finding] = []
     if fabric.is_global_zero and not resume:
         findings = looked_at(config, memory=cache_folder, allowed=allow_findings)
@@ -241,9 +246,6 @@ def _train(
         validation = open_validation(
             config, data.validation, weights=weights, objective=objective, device=fabric.device
         )
-    start = None if config.training.start_from is None else Path(config.training.start_from)
-    if start is not None and newest(out) is None:
-        checkpoint_folder(start)  # a run to start from that is none is refused before all else
     transfer: Transfer | None = None
     estimate: Estimate | None = None
     decided: Any = None

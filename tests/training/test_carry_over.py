@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,34 @@ def test_fresh_discriminators_learn_before_the_generator_moves(first: Path, tmp_
     rates = [e["lr"] for e in read_events(tmp_path / "run") if e["event"] == "train"]
     assert rates[:3] == [0, 0, 0]
     assert rates[3] > 0
+
+
+def test_the_warmup_is_a_tenth_of_a_short_training_and_only_where_it_is_needed(
+    first: Path, tmp_path: Path
+) -> None:
+    data, cache = write_pairs(tmp_path / "data", train=3), tmp_path / "cache"
+    alone = tmp_path / "alone"
+    shutil.copytree(first, alone)
+    (checkpoint_folder(alone) / "discriminator_0.safetensors").unlink()
+    own = {"data.root": str(data), "training.epochs": 10, "training.checkpoint_every": 100}
+    for lender, steps in ((alone, 3), (first, 0)):  # 30 steps in all
+        config, out = (
+            replace(settings_from(lender), {**own, "training.steps": None}),
+            tmp_path / "o",
+        )
+        train(replace(config, {"training.steps": 4}), out=out, cache_folder=cache)
+        assert read_config(out / "config.yaml").training.discriminator_warmup == 0  # a tenth of 4
+        shutil.rmtree(out)
+        train(config, out=out, cache_folder=cache)
+        assert read_config(out / "config.yaml").training.discriminator_warmup == steps
+        rates = [e["lr"] for e in read_events(out) if e["event"] == "train"]
+        assert [rate > 0 for rate in rates] == [False] * steps + [True] * (30 - steps)
+        train(  # a resume keeps it, though its own training is longer
+            replace(config, {"training.epochs": 11}),
+            out=out, resume=True, allow=("training.epochs",), cache_folder=cache,
+        )  # fmt: skip
+        assert read_config(out / "config.yaml").training.discriminator_warmup == steps
+        shutil.rmtree(out)
 
 
 def test_the_generator_stands_still_during_the_warmup(first: Path, tmp_path: Path) -> None:

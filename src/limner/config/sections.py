@@ -125,8 +125,10 @@ class TrainingSettings(Section):
     start_from: str | None = None
     """A run whose networks the training begins with, as far as they fit (`limner train --from`);
     enhancers of pix2pixhd-local begin around its global generator."""
-    discriminator_warmup: Annotated[int, Field(ge=0)] = 0
-    """Steps at the start in which the discriminators learn and the generator stands still."""
+    discriminator_warmup: Annotated[int, Field(ge=0)] | None = None
+    """Steps at the start in which the discriminators learn and the generator stands still. None
+    means 200, or a tenth of the training if that is less, where start_from lends a generator
+    without discriminators; else 0."""
     statistics: Literal["keep", "re-estimate"] = "keep"
     """What batch norms store at the start from another run: what that run stored, or what the new
     training set's sources give before the first step; see docs/transfer.md."""

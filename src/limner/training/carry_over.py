@@ -27,8 +27,9 @@ from limner.training.coarse_to_fine import begins_around, start_around
 from limner.training.fine_tuning import learning
 from limner.training.state import State, TrainedNetwork
 
-WARM_STEPS = 200
-"""Steps for which discriminators that begin anew learn alone, before the generator moves."""
+WARM_STEPS, WARM_SHARE = 200, 0.1
+"""Steps for which discriminators that begin anew learn alone, before the generator moves; and the
+most of a training that this may take."""
 
 
 @dataclass
@@ -167,22 +168,45 @@ def settings_from(run: Path) -> Config:
 
     They are the run's, ranges of values included, so that the same value means the same; what it
     was told by its own data (direction, label maps, types of files) is left open again.
-    Discriminators that the run cannot lend learn alone at first.
 
     Raises:
         ConfigError: it is no run. CheckpointError: it has no checkpoint.
     """
     config = read_config(run / "config.yaml")
-    fresh = fresh_discriminators(run, config)
+    checkpoint_folder(run)  # says what is wrong with a folder that is no run
     changes: dict[str, object] = {
         "data.direction": None,
         "data.type": {},
         "training.start_from": str(run),
-        "training.discriminator_warmup": WARM_STEPS if fresh and config.discriminators else 0,
+        "training.discriminator_warmup": None,
     }
     if config.data.labels is not None:
         changes["data.labels"] = {}
     return replace(config, changes)
+
+
+def with_warmup(config: Config, *, total_steps: int, out: Path) -> Config:
+    """Return the settings with `training.discriminator_warmup` resolved, where it is left open.
+
+    Args:
+        config: of a training.
+        total_steps: of the whole training.
+        out: its folder; a run that is resumed keeps what it has.
+
+    Raises:
+        CheckpointError: the run to start from has no checkpoint.
+    """
+    training = config.training
+    if training.discriminator_warmup is not None:
+        return config
+    steps, kept = 0, out / "config.yaml"
+    if kept.exists():
+        steps = read_config(kept).training.discriminator_warmup or 0
+    elif training.start_from is not None:
+        start = Path(training.start_from)
+        if not begins_around(config, start) and fresh_discriminators(start, config):
+            steps = min(WARM_STEPS, int(WARM_SHARE * total_steps))
+    return replace(config, {"training.discriminator_warmup": steps})
 
 
 def fresh_discriminators(run: Path, config: Config) -> list[str]:

@@ -124,7 +124,7 @@ class Loop:
     def _train(self, given: dict[str, Any]) -> None:
         """Take one step; its time is that of the data, too."""
         state = self.state
-        warm = state.step == state.config.training.discriminator_warmup
+        warm = state.step == (state.config.training.discriminator_warmup or 0)
         if not self.means.steps or state.step % self.data.steps_per_epoch == 0 or warm:
             self.lr = self._begin_epoch()
         batch = {key: value for key, value in given.items() if key in FIELDS}

@@ -199,7 +199,7 @@ def set_learning_rates(state: State, epoch: int) -> float:
     factor = schedules.value(
         training.schedule, epoch, epochs=training.epochs, decay_start=training.decay_start
     )
-    learns = 0.0 if state.step < training.discriminator_warmup else 1.0
+    learns = 0.0 if state.step < (training.discriminator_warmup or 0) else 1.0
     rates = [(network, factor * learns) for network in state.learners]
     rates += [(network, factor) for network in state.discriminators]
     for network, share in rates:
