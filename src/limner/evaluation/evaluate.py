@@ -21,9 +21,9 @@ from limner import __version__, files
 from limner.config import Config
 from limner.data import PairedDataset
 from limner.errors import LockedError
-from limner.evaluation import own_units
 from limner.evaluation.measure import RESAMPLES, SEED, compare_folders, measure, versions
 from limner.evaluation.metrics import PAIRED, Scores, check_measurable, chosen
+from limner.evaluation.own_units import OwnUnits, measure_sample, own_units
 from limner.evaluation.provenance import (
     RESULTS,
     Evaluation,
@@ -136,11 +136,11 @@ def evaluate(
         if reuse and (results := earlier(folder, basis)) is not None:
             return results
         with files.replacing_folder(folder) as fresh:
-            own = own_units.in_own_unit(translator.config, pairs, metrics)
-            figures = _translate(translator, pairs, fresh, progress, own=own)
+            own = own_units(translator.config, pairs, metrics)
+            _translate(translator, pairs, fresh, progress, own=own)
             groups = _groups(pairs)
             scores = Scores({}, {}, {})
-            if rest := [name for name in metrics if name not in own]:
+            if rest := [name for name in metrics if own is None or name not in own.metrics]:
                 scores = compare_folders(
                     fresh / "target",
                     fresh / "images",
@@ -152,17 +152,8 @@ def evaluate(
                     segmentation=segmentation,
                     groups=groups,
                 )
-            if own:
-                scores = own_units.added(
-                    scores,
-                    figures,
-                    own,
-                    translator.config,
-                    pairs,
-                    groups=groups,
-                    seed=seed,
-                    resamples=RESAMPLES,
-                )
+            if own is not None:
+                scores = own.added(scores, groups=groups, seed=seed, resamples=RESAMPLES)
             results = Evaluation(
                 split=split,
                 checkpoint=translator.checkpoint,
@@ -228,11 +219,9 @@ def _translate(
     folder: Path,
     progress: Progress | None,
     *,
-    own: Sequence[str],
-) -> own_units.Figures:
-    """Write source, target and output of every pair, and the sheet; return the figures of `own`."""
-    span = own_units.span_of(translator.config, pairs)
-    figures: own_units.Figures = {}
+    own: OwnUnits | None,
+) -> None:
+    """Write source, target and output of every pair, and the sheet; measure them in `own`."""
     shown = {round(row * (len(pairs) - 1) / max(1, SHEET_ROWS - 1)) for row in range(SHEET_ROWS)}
     rows, names = [], picture_names(pairs)
     for index in range(len(pairs)):
@@ -241,10 +230,8 @@ def _translate(
             translator.translate_sample(pair),
             shown_source(translator.config, pair["source"]),
         )
-        if own and span is not None:
-            figures[names[index]] = own_units.figures_of(
-                translator.config, span, picture, pair, own
-            )
+        if own is not None:
+            measure_sample(own, names[index], translator.config, picture, pair)
         for kind, image in (
             ("source", source),
             ("target", pair["target"]),
@@ -262,7 +249,6 @@ def _translate(
         folder / "sheet.jpg",
         functools.partial(sheet.convert("RGB").save, format="JPEG", quality=90),
     )
-    return figures
 
 
 def check_metrics(
@@ -307,10 +293,9 @@ def measure_translations(
     count = min(len(pairs), images or len(pairs))
     called = picture_names(pairs)
     # The order in which a folder of these pictures is read: KID's subsets depend on it.
-    own = own_units.in_own_unit(translator.config, pairs, metrics)
-    span = own_units.span_of(translator.config, pairs)
-    figures: own_units.Figures = {}
-    rest = [name for name in without_seg(metrics, segmentation) if name not in own]
+    own = own_units(translator.config, pairs, metrics)
+    rest = without_seg(metrics, segmentation)
+    rest = [name for name in rest if own is None or name not in own.metrics]
     paired = any(name in PAIRED for name in chosen(rest)) if rest else True
     suffix = "" if paired else picture_suffix(translator.config.data.channels[1])
     order = sorted(range(count), key=lambda index: called[index] + suffix)
@@ -321,10 +306,8 @@ def measure_translations(
         picture = translator.translate_sample(pair)
         fake.append(to_bytes(picture))
         names.append(called[index])
-        if own and span is not None:
-            figures[called[index]] = own_units.figures_of(
-                translator.config, span, picture, pair, own
-            )
+        if own is not None:
+            measure_sample(own, called[index], translator.config, picture, pair)
     scores = Scores({}, {}, {})
     if rest:
         scores = measure(
@@ -337,10 +320,8 @@ def measure_translations(
             names=names,
             bootstrap=0,  # training keeps the values only
         )
-    if own:
-        scores = own_units.added(
-            scores, figures, own, translator.config, pairs, groups=None, seed=seed, resamples=0
-        )
+    if own is not None:
+        scores = own.added(scores, groups=None, seed=seed, resamples=0)
     if segmentation is None:
         return scores
     scenes = scenes_in_memory(names, segmentation.labels)

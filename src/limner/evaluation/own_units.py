@@ -10,6 +10,7 @@ pictures of that range, whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -29,117 +30,134 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 """Measured with the range as peak 1."""
 IN_UNITS: dict[str, Callable[..., Tensor]] = {"mae": per_pixel.mae, "rmse": per_pixel.rmse}
 """Measured in the data's unit."""
-Figures = dict[str, dict[str, float] | None]
-"""By the name of a pair, its figure for each metric; None where no pixel counts."""
 
 
-def span_of(config: Config, pairs: PairedDataset) -> Span | None:
-    """Return the range that a run's figures are told in; None where 8-bit pictures tell them."""
-    stated = config.data.spans[1]
-    if stated is None and config.data.type.target == "uint16":
-        return Span(0, 65535)
-    return Span(0, 255) if stated is None and pairs.masked else stated
+@dataclass
+class OwnUnits:
+    """The figures of pictures in their own numbers, gathered one picture after another.
+
+    Args:
+        metrics: names in `FUNCTIONS` and `IN_UNITS`.
+        span: the range in which figures are told.
+        unit: in words, what mae and rmse are in.
+        masked: whether some pixels do not count.
+    """
+
+    metrics: Sequence[str]
+    span: Span
+    unit: str
+    masked: bool = False
+    figures: dict[str, dict[str, float] | None] = field(default_factory=dict)
+    """By the name of a picture, its figure for each metric; None where no pixel counts."""
+
+    def measure(
+        self,
+        name: str,
+        *,
+        values: tuple[Tensor, Tensor],
+        scaled: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+    ) -> None:
+        """Measure a picture against its target.
+
+        Args:
+            name: the picture's.
+            values: target and picture in the data's unit, 1 x C x H x W.
+            scaled: the same with the range scaled to [0, 1].
+            mask: 1 x 1 x H x W, where pixels count; None for everywhere.
+        """
+        if mask is not None and not bool(mask.any()):
+            self.figures[name] = None
+            return
+        self.figures[name] = {
+            metric: float(FUNCTIONS[metric](*scaled, peak=1.0, mask=mask))
+            if metric in FUNCTIONS
+            else float(IN_UNITS[metric](*values, mask=mask))
+            for metric in self.metrics
+        }
+
+    def added(
+        self, scores: Scores, *, groups: Mapping[str, str] | None, seed: int, resamples: int
+    ) -> Scores:
+        """Return scores of other metrics with these figures.
+
+        Pictures without a pixel that counts have no part in means and intervals; among the values
+        for each picture they stand as the mean, so that they tell runs apart by nothing.
+
+        Args:
+            scores: of the other metrics.
+            groups: the group of each name, for intervals over groups.
+            seed, resamples: of the intervals.
+
+        Raises:
+            DataError: no pixel of any picture counts.
+        """
+        names = scores.names or tuple(self.figures)
+        measured = [name for name in names if self.figures[name] is not None]
+        if not measured:
+            raise DataError(
+                f"no pixel of the {len(names)} pictures counts: correct their masks, data.mask or "
+                "data.nodata"
+            )
+        values, per_image = dict(scores.values), dict(scores.per_image)
+        details = dict(scores.details)
+        for metric in self.metrics:
+            known = {n: each[metric] for n in names if (each := self.figures[n]) is not None}
+            figure = mean_figure(
+                metric,
+                list(known.values()),
+                resamples=resamples,
+                seed=seed,
+                groups=[groups[name] for name in measured] if groups else (),
+            )
+            values[metric] = figure.value
+            per_image[metric] = [known.get(name, figure.value) for name in names]
+            details[metric] = figure.details | self._details(metric, len(names) - len(measured))
+        of_each = tuple(groups[name] for name in names) if groups else ()
+        return Scores(values, per_image, details, names, scores.groups or of_each)
+
+    def _details(self, metric: str, empty: int) -> dict[str, object]:
+        in_unit = metric in IN_UNITS
+        words = [f"in {self.unit}" if in_unit else "of the range"]
+        words += ["inside the mask"] if self.masked else []
+        words += [f"{empty} without a pixel that counts left out"] if empty else []
+        return {
+            **({"unit": self.unit} if in_unit else {"range": [self.span.low, self.span.high]}),
+            "inside_mask": self.masked,
+            "note": ", ".join(words),
+            "weights": [],
+        }
 
 
-def in_own_unit(config: Config, pairs: PairedDataset, metrics: Sequence[str]) -> list[str]:
-    """Return those of some metrics that are to be measured here for a run."""
-    if span_of(config, pairs) is None:
-        return []
-    return [name for name in metrics if name in FUNCTIONS or name in IN_UNITS]
+def own_units(config: Config, pairs: PairedDataset, metrics: Sequence[str]) -> OwnUnits | None:
+    """Return what is to gather a run's figures in its data's own numbers; None where nothing is.
 
-
-def figures_of(
-    config: Config, span: Span, picture: Tensor, sample: Sample, metrics: Sequence[str]
-) -> dict[str, float] | None:
-    """Return the figures of one picture, C x H x W in [-1, 1]; None where no pixel counts."""
-    target = sample["target"].cpu()
-    mask = None if "mask" not in sample else sample["mask"].cpu()[None] > 0
-    if mask is not None and not bool(mask.any()):
+    Args:
+        config, pairs: of the run, and what is measured.
+        metrics: all that were asked for.
+    """
+    span = config.data.spans[1]
+    if span is None and config.data.type.target == "uint16":
+        span = Span(0, 65535)
+    elif span is None and pairs.masked:
+        span = Span(0, 255)
+    own = [name for name in metrics if name in FUNCTIONS or name in IN_UNITS]
+    if span is None or not own:
         return None
+    return OwnUnits(own, span, config.data.unit.target or "the targets' own", pairs.masked)
+
+
+def measure_sample(
+    own: OwnUnits, name: str, config: Config, picture: Tensor, sample: Sample
+) -> None:
+    """Measure a run's picture, C x H x W in [-1, 1], against the target of its sample."""
     picture = picture.detach().cpu().clamp(-1, 1)
     if config.data.spans[1] is None and config.data.type.target in (None, "uint8"):
         picture = to_bytes(picture).float() / 127.5 - 1  # as the files have it
-    scaled = [(image.double()[None] + 1) / 2 for image in (target, picture)]
-    values = [span.to_values(image)[None] for image in (target, picture)]
-    return {
-        name: float(FUNCTIONS[name](*scaled, peak=1.0, mask=mask))
-        if name in FUNCTIONS
-        else float(IN_UNITS[name](*values, mask=mask))
-        for name in metrics
-    }
-
-
-def added(
-    scores: Scores,
-    figures: Mapping[str, Mapping[str, float] | None],
-    metrics: Sequence[str],
-    config: Config,
-    pairs: PairedDataset,
-    *,
-    groups: Mapping[str, str] | None,
-    seed: int,
-    resamples: int,
-) -> Scores:
-    """Return scores with those `metrics` that `in_own_unit` named, from the pictures' `figures`.
-
-    Pictures without a pixel that counts have no part in means and intervals; among the values for
-    each picture they stand as the mean, so that they tell runs apart by nothing.
-
-    Args:
-        scores: of the other metrics.
-        figures: of every picture by its name.
-        metrics: those to add.
-        config, pairs: of the run, and what was measured.
-        groups: the group of each name, for intervals over groups.
-        seed, resamples: of the intervals.
-
-    Raises:
-        DataError: no pixel of any picture counts.
-    """
-    names = scores.names or tuple(figures)
-    measured = [name for name in names if figures[name] is not None]
-    if not measured:
-        raise DataError(
-            f"no pixel of the {len(names)} pictures counts: correct their masks, data.mask or "
-            "data.nodata"
-        )
-    values, per_image, details = dict(scores.values), dict(scores.per_image), dict(scores.details)
-    for metric in metrics:
-        known = {name: each[metric] for name in names if (each := figures[name]) is not None}
-        figure = mean_figure(
-            metric,
-            list(known.values()),
-            resamples=resamples,
-            seed=seed,
-            groups=[groups[name] for name in measured] if groups else (),
-        )
-        values[metric] = figure.value
-        per_image[metric] = [known.get(name, figure.value) for name in names]
-        unit = (config.data.unit.target or "the targets' own") if metric in IN_UNITS else None
-        details[metric] = {
-            **figure.details,
-            **({"unit": unit} if unit else {"range": _ends(span_of(config, pairs))}),
-            "inside_mask": pairs.masked,
-            "note": _note(unit, masked=pairs.masked, empty=len(names) - len(measured)),
-            "weights": [],
-        }
-    return Scores(
-        values,
-        per_image,
-        details,
-        names,
-        scores.groups or (tuple(groups[name] for name in names) if groups else ()),
+    target = sample["target"].cpu()
+    own.measure(
+        name,
+        values=(own.span.to_values(target)[None], own.span.to_values(picture)[None]),
+        scaled=((target.double()[None] + 1) / 2, (picture.double()[None] + 1) / 2),
+        mask=None if "mask" not in sample else sample["mask"].cpu()[None] > 0,
     )
-
-
-def _ends(span: Span | None) -> list[object] | None:
-    return None if span is None else [span.low, span.high]
-
-
-def _note(unit: str | None, *, masked: bool, empty: int) -> str:
-    words = [f"in {unit}"] if unit else ["of the range"]
-    if masked:
-        words.append("inside the mask")
-    if empty:
-        words.append(f"{empty} without a pixel that counts left out")
-    return ", ".join(words)
