@@ -386,6 +386,15 @@ def check_file(path: Path, *, at_most: int, error: type[LimnerError] = FileError
         )
 
 
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def read_bytes(
     path: Path, *, at_most: int = TEXT_BYTES, error: type[LimnerError] = FileError
 ) -> bytes:

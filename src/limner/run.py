@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,7 +21,7 @@ from limner.errors import (
     ShapeError,
     ran_out_of_memory,
 )
-from limner.files import check_file, listed, lock, read_json
+from limner.files import check_file, listed, lock, read_json, sha256
 
 # What changes no figure of a run, so that a resume may differ in it without being asked.
 HARMLESS = {
@@ -211,11 +210,7 @@ def verified(path: Path) -> str:
 
 def _digest(path: Path) -> str:
     check_file(path, at_most=2**40, error=CheckpointError)
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
+    return sha256(path)
 
 
 def _checksums(folder: Path) -> dict[str, str]:

@@ -228,8 +228,8 @@ def test_contents_are_told_apart_and_read_again_only_where_a_file_changed(tmp_pa
     first = content_digests(files, memory=tmp_path / "memory")
     assert first == [hashlib.sha256(path.name.encode()).hexdigest() for path in files]
     read = []
-    real = dataset_cache.file_digest
-    monkeypatch.setattr(dataset_cache, "file_digest", lambda p: read.append(p.name) or real(p))
+    real = dataset_cache.sha256
+    monkeypatch.setattr(dataset_cache, "sha256", lambda p: read.append(p.name) or real(p))
     assert content_digests(files, memory=tmp_path / "memory") == first
     assert read == []
     files[1].write_bytes(b"B.bin")  # the same size

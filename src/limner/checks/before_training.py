@@ -22,6 +22,7 @@ from limner.checks.recognition import same_bytes
 from limner.checks.sweeping import Memory
 from limner.config import LabelSettings
 from limner.data import Pair
+from limner.data.pairs import spread
 from limner.errors import DataError
 from limner.findings import Finding, worst_first
 
@@ -68,11 +69,11 @@ def look(
                 continue
             pairs = listing.pairs[split]
             known = {}
-            for pair in _spread(pairs, _KNOWN):
+            for pair in spread(pairs, _KNOWN):
                 with contextlib.suppress(OSError):
                     if (found := kept.get(kept.find(pair))) is not None:
                         known[pair] = found
-            fresh = [pair for pair in _spread(pairs, SAMPLE) if pair not in known]
+            fresh = [pair for pair in spread(pairs, SAMPLE) if pair not in known]
             for pair in fresh[: max(0, SAMPLE - len(known))] if known else fresh:
                 known[pair] = measure_pair(pair)
                 kept.put(pair, known[pair])
@@ -86,13 +87,6 @@ def look(
     )
     measured = Measured(**{**vars(measured), "relations": list(same_bytes(measured))})
     return worst_first(finding for check in _CHECKS for finding in check(measured))
-
-
-def _spread(pairs: list[Pair], count: int) -> list[Pair]:
-    """Return up to `count` pairs, spread evenly."""
-    if len(pairs) <= count:
-        return pairs
-    return [pairs[place * len(pairs) // count] for place in range(count)]
 
 
 def stop(

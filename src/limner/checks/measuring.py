@@ -15,10 +15,10 @@ from limner.checks import quality
 from limner.checks.fingerprints import Keypoints, keypoints, shrunk, whole
 from limner.checks.regions import NONE, Regions, purity, regions
 from limner.data import Pair
-from limner.data.dataset_cache import file_digest
 from limner.data.decode import decode_ids, is_lossy, palette_of
 from limner.data.pairs import Half
 from limner.errors import DataError
+from limner.files import sha256
 
 VERSION = 2  # of what is measured: raise it whenever that changes, so that caches are not believed
 _TIFF = (b"II", b"MM")
@@ -114,7 +114,7 @@ def measure_pair(pair: Pair) -> PairFeatures:
 
 def _digest(path: Path) -> str:
     try:
-        return file_digest(path)
+        return sha256(path)
     except OSError:
         return ""
 

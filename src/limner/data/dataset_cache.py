@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from limner.errors import DataError, LimnerError
-from limner.files import read_json, replacing, write_text
+from limner.files import read_json, replacing, sha256, write_text
 
 VERSION = 2  # of what the files hold; raise it whenever decoding or resizing changes
 _HEADER = 128  # bytes before the samples in an .npy file of three dimensions
@@ -215,15 +215,6 @@ class FileMemory:
                 write_text(self._path, json.dumps(self._used))
 
 
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def content_digests(
     files: Sequence[Path], *, memory: Path | None = None, threads: int = 4
 ) -> list[str]:
@@ -239,7 +230,7 @@ def content_digests(
         if isinstance(stored, str) and len(stored) == 64:
             return stored
         try:
-            value = file_digest(path)
+            value = sha256(path)
         except OSError as error:
             raise DataError(
                 f"{path} cannot be read ({error.strerror}): check the path and its permissions"

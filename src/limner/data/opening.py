@@ -26,7 +26,7 @@ from limner.data.pair_reading import (
     probe_sources,
     read_pair,
 )
-from limner.data.pairs import Pair, files_of, left_out, odd_width
+from limner.data.pairs import Pair, files_of, left_out, odd_width, spread
 from limner.data.pixels import (
     MODES,
     channel_problem,
@@ -162,7 +162,7 @@ def decide_interpolation(pairs: Sequence[Pair], interpolation: tuple[str, str]) 
     """
     if "auto" not in interpolation:
         return interpolation
-    chosen = _spread(pairs)
+    chosen = spread(pairs, _LOOKED_AT)
     count = len(chosen)
     votes = [tuple(looks_like_labels(image) for image in read_pair(pair)) for pair in chosen]
     decided = []
@@ -220,7 +220,7 @@ def derive_ranges(pairs: Sequence[Pair], data: DataSettings) -> RangeFacts:
     roles = ["target"] if data.labels is not None else ["source", "target"]
     settings: dict[str, object] = {}
     notes: list[str] = []
-    chosen = _spread(pairs)
+    chosen = spread(pairs, _LOOKED_AT)
     for role in roles:
         side = ("source", "target").index(role)
         ends = getattr(data.range, role)
@@ -262,12 +262,6 @@ def derive_ranges(pairs: Sequence[Pair], data: DataSettings) -> RangeFacts:
             f" {another}x{other}): one is resized to the other as data.resize={data.resize} says"
         )
     return RangeFacts(settings, tuple(notes))
-
-
-def _spread(pairs: Sequence[Pair]) -> list[Pair]:
-    """Return up to 16 pairs, spread over a data set."""
-    count = min(_LOOKED_AT, len(pairs))
-    return [pairs[place * len(pairs) // count] for place in range(count)]
 
 
 def scan(pairs: Sequence[Pair], *, threads: int = 4) -> list[tuple[Header, Header]]:
@@ -439,7 +433,7 @@ def _check_no_ids(pairs: Sequence[Pair]) -> None:
     Raises:
         DataError: they hold a few small numbers in flat areas, and no range is stated for them.
     """
-    chosen = _spread(pairs)
+    chosen = spread(pairs, _LOOKED_AT)
     values: set[int] = set()
     for pair in chosen:
         image = read_pair(pair)[0]

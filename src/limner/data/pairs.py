@@ -238,6 +238,12 @@ def _by_case(names: Sequence[str], others: Iterable[str]) -> str:
     return ""
 
 
+def spread(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """Return up to `count` of some pairs, spread evenly over them."""
+    count = min(count, len(pairs))
+    return [pairs[place * len(pairs) // count] for place in range(count)]
+
+
 def named(names: Sequence[str]) -> str:
     """Return the first few of `names` with their count, for an error."""
     shown = ", ".join(repr(name) for name in names[:_SHOWN])

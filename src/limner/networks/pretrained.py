@@ -237,11 +237,7 @@ def sha256(path: Path) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _digest(path: Path, _size: int, _time: int) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return files.sha256(path)
 
 
 def _named_digest(name: str) -> str:

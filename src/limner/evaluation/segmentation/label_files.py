@@ -16,6 +16,7 @@ from limner.data.decode import decode_ids
 from limner.errors import ConfigError, DataError
 from limner.evaluation.image_sets import listed
 from limner.evaluation.segmentation.classes import SHIPPED
+from limner.files import sha256
 from limner.inference import default_cache_folder
 
 # What Cityscapes adds to the name of a frame, longest first.
@@ -121,8 +122,7 @@ def digest(paths: Sequence[Path]) -> str:
     """Return the SHA-256 of the names and contents of files, in order."""
     total = hashlib.sha256()
     for path in paths:
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        total.update(f"{path.name} {content}\n".encode())
+        total.update(f"{path.name} {sha256(path)}\n".encode())
     return total.hexdigest()
 
 
