@@ -25,6 +25,7 @@ from PIL import Image
 
 from limner.cli import demo, main
 from limner.cli.app import build
+from limner.web import server
 
 LONG = bool(os.environ.get("LIMNER_LONG"))
 TINY = {
@@ -72,6 +73,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in ("TRAIN", "VAL", "TEST"):
             patch.setattr(demo, name, 2)
         patch.setattr(demo, "SETTINGS", TINY)
+        patch.setattr(server._Server, "run", lambda *_, **__: None)  # it would not end
 
         def offline(*_: object, **__: object) -> None:
             raise urllib.error.URLError("no network")

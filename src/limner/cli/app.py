@@ -16,6 +16,7 @@ from limner.cli import (
     plan_command,
     runs,
     scores,
+    serve_command,
     shift_command,
     train_command,
 )
@@ -28,6 +29,7 @@ def build() -> App:
         name="limner",
         version=lambda: limner.__version__,
         help="Turn one image into another, learnt from pairs: pix2pix, trained and measured.",
+        suppress_keyboard_interrupt=False,  # its exit code would be SIGINT's for every signal
         help_format="plaintext",  # its list of commands is, and a reader of markdown takes a while
     )
     command = functools.partial(app.command, help_format="markdown")
@@ -39,6 +41,7 @@ def build() -> App:
     command(train_command.train)
     command(diagnose_command.diagnose)
     command(runs.translate)
+    command(serve_command.serve)
     command(scores.evaluate, usage="Usage: limner evaluate [OPTIONS] RUN [RUN ...] DATA")
     command(scores.compare)
     command(scores.report)

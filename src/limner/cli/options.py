@@ -163,7 +163,7 @@ def say(*lines: str, aside: bool = False) -> None:
         aside: no part of the result; then on standard error.
     """
     for line in lines:
-        print(printable(line), file=sys.stderr if aside else sys.stdout)
+        print(printable(line), file=sys.stderr if aside else sys.stdout, flush=True)
 
 
 def print_json(result: Any) -> None:
