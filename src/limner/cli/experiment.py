@@ -19,6 +19,7 @@ from limner.cli.options import (
     device_kind,
     print_json,
     say,
+    say_table,
 )
 from limner.errors import ConfigError
 
@@ -149,10 +150,7 @@ def _show(results: dict[str, Any], folder: Path, *, as_json: bool) -> None:
     from limner.reporting.experiment_tables import scores
 
     table = scores(results)
-    lines = [table.heads, *table.plain]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        say("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
+    say_table([table.heads, *table.plain])
     say(f"see {folder / 'report.html'}")
 
 

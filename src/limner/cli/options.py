@@ -7,6 +7,7 @@ import math
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -166,6 +167,13 @@ def say(*lines: str, aside: bool = False) -> None:
         print(printable(line), file=sys.stderr if aside else sys.stdout, flush=True)
 
 
+def say_table(lines: Sequence[Sequence[str]]) -> None:
+    """Print lines of cells, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        say("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
+
+
 def print_json(result: Any) -> None:
     """Print a result as one JSON document; numbers that JSON has no word for are null."""
     print(json.dumps(_for_json(result), indent=2, default=str, allow_nan=False))
@@ -215,9 +223,7 @@ def print_comparison(comparison: dict[str, Any]) -> None:
             between = f" ({row['interval']})" if row["interval"] else ""
             cells.append(f"{row['value']}{mark}{between}")
         lines.append([name, *cells])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        say("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
+    say_table(lines)
     level = comparison["method"]["believed_below"]
     count = f"{comparison['images']:,}"
     say(f"over {count} images; * better than every other run, p < {level} (Holm)")

@@ -152,17 +152,8 @@ def measured(
         sound = all(isinstance(each, dict) for each in intervals) and results["images"] >= 1
     except (OSError, LimnerError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return (
-        results
-        if complete
-        and sound
-        and (step, results.get("split"))
-        == (
-            stage.step,
-            split,
-        )
-        else None
-    )
+    asked = (step, results.get("split")) == (stage.step, split)
+    return results if complete and sound and asked else None
 
 
 def step_of_checkpoint(run: Path) -> int:

@@ -19,7 +19,7 @@ from limner.errors import LimnerError
 from limner.files import read_json, write_text
 from limner.networks.cpu_speed import kept_memory
 from limner.run import newest
-from limner.timing import Watch, processor
+from limner.timing import Watch, by_turns, paired_ratio, processor
 from limner.training.checkpoint import load_checkpoint
 from limner.training.datasets import TrainingData, open_training_data
 from limner.training.parts import FIELDS
@@ -65,21 +65,23 @@ def measure_times(
     Raises:
         LimnerError: a run cannot be taken up.
     """
-    names, data = list(runs), dict[str, TrainingData]()
-    seconds: dict[str, list[float]] = {name: [] for name in names}
+    data = {}
+    for name, run in runs.items():
+        config = replace(read_config(run / "config.yaml"), {"data.root": str(root)})
+        data[name] = open_training_data(config)
     others: list[float] = []
-    for number in range(rounds):
-        for name in names if number % 2 == 0 else reversed(names):
-            if name not in data:
-                config = read_config(runs[name] / "config.yaml")
-                data[name] = open_training_data(replace(config, {"data.root": str(root)}))
-            watch = Watch()
-            with kept_memory():
-                one = _seconds_per_step(
-                    runs[name], data[name], device=device, weights=weights, steps=steps, warm=warm
-                )
-            seconds[name].append(one)
-            others.append(watch.others())
+
+    def turn(name: str) -> float:
+        watch = Watch()
+        with kept_memory():
+            one = _seconds_per_step(
+                runs[name], data[name], device=device, weights=weights, steps=steps, warm=warm
+            )
+        others.append(watch.others())
+        return one
+
+    seconds = by_turns({name: name for name in runs}, turn, rounds=rounds)
+    first = next(iter(runs))
     times = {
         "rounds": rounds,
         "steps": steps,
@@ -93,17 +95,19 @@ def measure_times(
             "median": round(statistics.median(others), 4),
             "most": round(max(others), 4),
         },
-        "baseline": names[0],
+        "baseline": first,
         "cells": {
             name: {
-                "seconds_per_step": [round(one, 6) for one in seconds[name]],
+                "seconds_per_step": [round(one, 6) for one in each],
                 "steps_per_epoch": data[name].steps_per_epoch,
-                "epoch_seconds": _spread(
-                    [one * data[name].steps_per_epoch for one in seconds[name]]
+                "epoch_seconds": _spread([one * data[name].steps_per_epoch for one in each]),
+                "ratio": round(
+                    paired_ratio(each, seconds[first])
+                    * (data[name].steps_per_epoch / data[first].steps_per_epoch),
+                    4,
                 ),
-                "ratio": _ratio(name, names[0], seconds, data),
             }
-            for name in names
+            for name, each in seconds.items()
         },
     }
     write_text(out / FILE, json.dumps(times, indent=1))
@@ -118,8 +122,7 @@ def _seconds_per_step(
     fabric = build_fabric(config, "cpu" if device == "cpu" else "cuda", None)
     objective = build_objective(config, fabric, weights)
     state: State = build_state(config, fabric)
-    checkpoint = newest(run)
-    if checkpoint is not None:
+    if (checkpoint := newest(run)) is not None:
         load_checkpoint(state, checkpoint)
     state.step = 0  # the data begin anew: those of the end are used up
     set_learning_rates(state, 1)
@@ -152,15 +155,6 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
         "low": round(min(values), 4),
         "high": round(max(values), 4),
     }
-
-
-def _ratio(
-    name: str, first: str, seconds: Mapping[str, list[float]], data: Mapping[str, TrainingData]
-) -> float:
-    """Return the median over rounds of an epoch's time by the first cell's in the same round."""
-    scale = data[name].steps_per_epoch / data[first].steps_per_epoch
-    pairs = zip(seconds[name], seconds[first], strict=True)
-    return round(statistics.median(a / b for a, b in pairs) * scale, 4)
 
 
 def measure_task(task: Mapping[str, Any]) -> None:

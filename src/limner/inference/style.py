@@ -55,14 +55,6 @@ def check_style(config: Config, *, style: bool = False, samples: bool = False) -
         )
 
 
-def build_reader(config: Config) -> nn.Module | None:
-    """Return the encoder that a run's settings describe, without its weights; None for none."""
-    encoder = config.encoder
-    if encoder is None:
-        return None
-    return encoder.network(**encoder.keywords, in_channels=config.data.channels[1])
-
-
 def read_style(config: Config, path: Path) -> Tensor:
     """Return the picture whose style is wanted, 1 x C x H x W in [-1, 1].
 

@@ -18,7 +18,6 @@ from limner.data import Sample, check_ids, expand
 from limner.errors import CheckpointError, ConfigError, DataError, memory_errors
 from limner.inference.backends import DEFAULT, built, lacking
 from limner.inference.style import (
-    build_reader,
     check_style,
     draw_codes,
     fitted,
@@ -114,12 +113,9 @@ class Translator:
         asked = {"inference.statistics": statistics, "inference.dropout": dropout}
         asked = {key: value for key, value in asked.items() if value is not None}
         config = replace(config, asked) if asked else config
-        generator = config.generator.network(
-            **config.generator.keywords,
-            in_channels=config.input_channels,
-            out_channels=config.data.channels[1],
-        )
-        encoder = build_reader(config)
+        target = config.data.channels[1]
+        generator = config.generator.build(in_channels=config.input_channels, out_channels=target)
+        encoder = None if config.encoder is None else config.encoder.build(in_channels=target)
 
         def read(folder: Path) -> tuple[Path, str]:
             file = generator_file(folder)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-import torch
 from torch import nn
 
 from limner.errors import unknown_name
@@ -78,7 +77,6 @@ __all__ = [
     "SPADESettings",
     "UNet",
     "UNetSettings",
-    "build",
     "count_parameters",
     "depth_for",
     "initialise",
@@ -108,20 +106,6 @@ ENCODERS: dict[str, type[EncoderSettings]] = {
 }
 
 Settings = TypeVar("Settings", bound=NetworkSettings)
-
-
-def build(settings: NetworkSettings, *, seed: int, **channels: int) -> nn.Module:
-    """Return the network that `settings` describe, its weights drawn from `seed`.
-
-    Args:
-        settings: those of a generator, discriminator or encoder.
-        seed: decides the first weights; PyTorch's own generator is neither read nor moved by it.
-        channels: `in_channels`, and for a generator `out_channels`.
-    """
-    network = settings.network(**settings.keywords, **channels)
-    rng = torch.Generator().manual_seed(seed)
-    initialise(network, settings.init, gain=settings.init_gain, generator=rng)
-    return network
 
 
 def make_generator(name: str, **keywords: Any) -> nn.Module:

@@ -65,6 +65,20 @@ class NetworkSettings(Section):
         """The keywords of the network's class, but for the numbers of channels."""
         return self.model_dump(exclude=set(self.role))
 
+    def build(self, *, seed: int | None = None, **channels: int) -> nn.Module:
+        """Return the network that these settings describe.
+
+        Args:
+            seed: draws its first weights, of which PyTorch's own generator is neither read nor
+                moved; None leaves them as PyTorch made them.
+            channels: `in_channels`, and for a generator `out_channels`.
+        """
+        network = self.network(**self.keywords, **channels)
+        if seed is not None:
+            rng = torch.Generator().manual_seed(seed)
+            initialise(network, self.init, gain=self.init_gain, generator=rng)
+        return network
+
 
 class GeneratorSettings(NetworkSettings):
     """What a training asks of any generator's settings."""

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from limner.config import Config, read_config, replace
 from limner.data import class_ids
 from limner.errors import CheckpointError, ConfigError
 from limner.files import read_events
-from limner.networks import NetworkSettings
 from limner.run import checkpoint_folder, generator_file, read_checkpoint, read_weights
 from limner.training.checkpoint import averages_of, load_averages, read_state
 from limner.training.coarse_to_fine import begins_around, start_around
@@ -281,7 +280,7 @@ def _taking_source(config: Config, name: str) -> dict[str, int]:
         return {}
     with torch.device("meta"):
         shapes = [
-            {k: v.shape for k, v in _built(settings, count, fixed).state_dict().items()}
+            {k: v.shape for k, v in settings.build(in_channels=count, **fixed).state_dict().items()}
             for count in (channels, channels + 1)
         ]
     return {
@@ -289,10 +288,6 @@ def _taking_source(config: Config, name: str) -> dict[str, int]:
         for tensor, shape in shapes[0].items()
         if shape != shapes[1][tensor]
     }
-
-
-def _built(settings: NetworkSettings, channels: int, fixed: dict[str, int]) -> nn.Module:
-    return settings.network(**settings.keywords, in_channels=channels, **fixed)
 
 
 def _source_map(old: Config, new: Config) -> list[int | None]:

@@ -13,7 +13,6 @@ from torch.optim import Optimizer
 
 from limner import schedules
 from limner.config import Config
-from limner.networks import build
 from limner.training.discriminator_weights import DiscriminatorWeights, begin_weights
 from limner.training.fine_tuning import draw_back, freeze_first, freeze_parts, learning_groups
 from limner.training.parts import Part, Pictures, pictures_of
@@ -110,8 +109,7 @@ class State:
 
 def build_generator(config: Config) -> nn.Module:
     """Return the generator that a resolved configuration describes, initialised from its seed."""
-    return build(
-        config.generator,
+    return config.generator.build(
         seed=config.seed,
         in_channels=config.input_channels,
         out_channels=config.data.channels[1],
@@ -122,15 +120,14 @@ def build_encoder(config: Config) -> nn.Module | None:
     """Return the encoder, initialised from the seed, or None where the settings have none."""
     if config.encoder is None:
         return None
-    return build(config.encoder, seed=config.seed + 999_983, in_channels=config.data.channels[1])
+    return config.encoder.build(seed=config.seed + 999_983, in_channels=config.data.channels[1])
 
 
 def build_discriminators(config: Config) -> list[nn.Module]:
     """Return the discriminators, each initialised from the seed and its own number."""
     source, target = config.source_channels, config.data.channels[1]
     return [
-        build(
-            section,
+        section.build(
             seed=config.seed + 1_000_003 * number,
             in_channels=target + (source if section.conditional else 0),
         )
