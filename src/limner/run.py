@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from limner.config import Config, differences, read_config
+from limner.config import Config, differences, read_config, resolved
 from limner.errors import (
     CheckpointError,
     ConfigError,
@@ -71,7 +71,7 @@ def check_run(
     changed: dict[str, tuple[object, object]] = {}
     checkpoint = newest(run) if path.exists() else None
     if checkpoint is not None:
-        changed = differences(read_config(path), config)
+        changed = differences(resolved(read_config(path)), config)  # older runs lack keys
         for key, (old, new) in changed.items():
             if (reason := _never_changed(key)) is not None:
                 raise ConfigError(

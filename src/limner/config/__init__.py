@@ -319,6 +319,8 @@ def resolved(config: Config) -> Config:
             changes[f"discriminators.{index}.{key}"] = value
     if config.training.discriminator_lr is None:
         changes["training.discriminator_lr"] = config.training.lr
+    if config.training.discriminator_warmup is None and config.training.start_from is None:
+        changes["training.discriminator_warmup"] = 0
     return replace(config, changes)
 
 
