@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from limner.errors import DataError
-from limner.sheets import lay_out, sample_sheet, to_image, wide_sheet
+from limner.sheets import lay_out, sample_sheet, spread, to_image, wide_sheet
 
 
 def tile(colour: tuple[int, ...], height: int, width: int) -> Tensor:
@@ -132,3 +134,12 @@ def test_what_is_no_sheet_is_refused(
 ) -> None:
     with pytest.raises(DataError, match=sentence):
         sample_sheet(rows, titles=titles, names=names)
+
+
+def test_places_are_spread_from_the_first_to_the_last() -> None:
+    assert spread(3, 8) == [0, 1, 2]
+    assert spread(0, 8) == []
+    places = spread(100, 7)
+    assert (places[0], places[-1], len(set(places))) == (0, 99, 7)
+    gaps = [after - before for before, after in pairwise(places)]
+    assert max(gaps) - min(gaps) <= 1

@@ -27,6 +27,13 @@ class Layout:
     origins: list[list[tuple[int, int]]]  # left upper corner of every picture
 
 
+def spread(count: int, most: int) -> list[int]:
+    """Return up to `most` of `count` places, spread evenly, the first and the last among them."""
+    if count <= most:
+        return list(range(count))
+    return [round(k * (count - 1) / (most - 1)) for k in range(most)]
+
+
 def sample_sheet(
     rows: Sequence[Sequence[Tensor]],
     *,

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from limner.config import Config
 from limner.data import PairedDataset
@@ -28,7 +27,7 @@ from limner.evaluation.segmentation.scoring import (
 from limner.files import write_from
 from limner.inference import Translator, shown_source
 from limner.objective import Objective
-from limner.sheets import sample_sheet
+from limner.sheets import sample_sheet, spread
 from limner.training.held_out import held_out_losses
 from limner.training.state import State
 
@@ -46,7 +45,7 @@ class Samples:
         """Write the sheet of the present step and return its path."""
         translator = _translator(state)
         rows, names = [], []
-        for index in _spread(len(self.dataset), SHEET_ROWS):
+        for index in spread(len(self.dataset), SHEET_ROWS):
             pair = self.dataset[index]
             picture = translator.translate_sample(pair)
             rows.append([shown_source(state.config, pair["source"]), picture, pair["target"]])
@@ -149,9 +148,3 @@ def is_better(metric: str, new: float, old: float | None) -> bool:
     if old is None:
         return True
     return new > old if FIGURES[metric].better == "higher" else new < old
-
-
-def _spread(length: int, count: int) -> list[int]:
-    """Return up to `count` indices spread evenly over a data set."""
-    positions: Tensor = torch.linspace(0, length - 1, min(length, count))
-    return [int(position) for position in positions.round()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -180,12 +180,21 @@ def _test(
     )
 
 
+def widest_first(values: Collection[Sequence[float]]) -> list[int]:
+    """Return the places of images by how far their values lie apart, the furthest first.
+
+    Args:
+        values: a sequence a run, each with a value an image.
+    """
+    apart = [max(column) - min(column) for column in zip(*values, strict=True)]
+    return sorted(range(len(apart)), key=lambda k: -apart[k])
+
+
 def _most_different(
     names: Sequence[str], values: Mapping[str, Sequence[float]]
 ) -> list[dict[str, Any]]:
     """Return the images with the widest spread of a metric over the runs, the widest first."""
-    spread = [max(column) - min(column) for column in zip(*values.values(), strict=True)]
-    order = sorted(range(len(names)), key=lambda k: -spread[k])[:MOST_DIFFERENT]
+    order = widest_first(values.values())[:MOST_DIFFERENT]
     return [
         {"name": names[k], "values": {label: each[k] for label, each in values.items()}}
         for k in order

@@ -50,7 +50,7 @@ from limner.inference import (
     write_picture,
 )
 from limner.networks.pretrained import Progress
-from limner.sheets import wide_sheet
+from limner.sheets import spread, wide_sheet
 
 logger = logging.getLogger(__name__)
 
@@ -222,7 +222,7 @@ def _translate(
     own: OwnUnits | None,
 ) -> None:
     """Write source, target and output of every pair, and the sheet; measure them in `own`."""
-    shown = {round(row * (len(pairs) - 1) / max(1, SHEET_ROWS - 1)) for row in range(SHEET_ROWS)}
+    shown = spread(len(pairs), SHEET_ROWS)
     rows, names = [], picture_names(pairs)
     for index in range(len(pairs)):
         pair = pairs[index]
@@ -244,7 +244,7 @@ def _translate(
         if progress is not None:
             progress(index + 1, len(pairs), "translating")
     titles = ["source", "output", "target"]
-    sheet = wide_sheet(rows, titles=titles, names=[names[index] for index in sorted(shown)])
+    sheet = wide_sheet(rows, titles=titles, names=[names[index] for index in shown])
     files.write_from(
         folder / "sheet.jpg",
         functools.partial(sheet.convert("RGB").save, format="JPEG", quality=90),

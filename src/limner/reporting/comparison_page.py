@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.data import natural
+from limner.evaluation.compare import widest_first
 from limner.evaluation.metrics import FIGURES
 from limner.files import write_text
 from limner.reporting import score_table
@@ -138,7 +139,7 @@ def _view(comparison: dict[str, Any]) -> dict[str, Any] | None:
     per_image = {label: results["scores"]["per_image"] for label, results in runs.items()}
     metrics = list(comparison["differ"])
     spread = {
-        metric: _widest_first(names, [per_image[label][metric] for label in runs])
+        metric: [names[k] for k in widest_first([per_image[label][metric] for label in runs])]
         for metric in metrics
     }
     # Where not all fit, those on which the runs differ by any metric come first.
@@ -155,11 +156,6 @@ def _view(comparison: dict[str, Any]) -> dict[str, Any] | None:
         budget=BUDGET,
         start=(1, 2),
     )
-
-
-def _widest_first(names: Sequence[str], values: Sequence[Sequence[float]]) -> list[str]:
-    spread = [max(column) - min(column) for column in zip(*values, strict=True)]
-    return [names[k] for k in sorted(range(len(names)), key=lambda k: -spread[k])]
 
 
 def _notes(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from limner.files import write_from
 from limner.reporting.curves import PALETTE, Line, smooth, thin
-from limner.sheets import sample_sheet
+from limner.sheets import sample_sheet, spread
 
 IMAGES = 6
 """Test images in the sheet."""
@@ -95,9 +95,7 @@ def draw_sheet(folders: Mapping[str, Path | None], path: Path) -> bool:
     if not known:
         return False
     names = sorted(file.name for file in (known[0] / "target").iterdir())
-    last = len(names) - 1
-    count = min(IMAGES, len(names))
-    chosen = [names[round(k * last / max(1, count - 1))] for k in range(count)]
+    chosen = [names[k] for k in spread(len(names), IMAGES)]
     side = WIDEST // (len(folders) + 2) - 12
     columns = {"source": known[0] / "source", "target": known[0] / "target"} | {
         label if folder else f"{label}: not run": folder and folder / "images"

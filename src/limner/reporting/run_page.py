@@ -25,6 +25,7 @@ from limner.reporting.curves import (
     validation_panels,
 )
 from limner.reporting.gallery import Figure, Layer, embed, extremes, swipe
+from limner.sheets import spread
 
 MOST_SHEETS = 6  # of those written during training
 SWIPED = 12  # pictures of an evaluation to swipe between
@@ -133,9 +134,7 @@ def _evaluation(folder: Path, results: dict[str, Any], prefix: str) -> dict[str,
 def _view(folder: Path, results: dict[str, Any], prefix: str) -> dict[str, Any] | None:
     """Return some pictures of an evaluation, spread over it, to swipe between."""
     names = [str(name) for name in results.get("names") or []]
-    last = len(names) - 1
-    some = {names[round(k * last / (SWIPED - 1))] for k in range(SWIPED)} if names else set()
-    chosen = [name for name in names if name in some]
+    chosen = [names[k] for k in spread(len(names), SWIPED)]
     layers = [
         Layer(title, folder / kind, {})
         for title, kind in (("source", "source"), ("output", "images"), ("target", "target"))
@@ -151,11 +150,8 @@ def _samples(run: Path, events: list[dict[str, Any]]) -> list[Figure]:
         Path(str(e.get("file"))).name: e.get("step") for e in events if e["event"] == "samples"
     }
     paths = sorted((run / "samples").glob("*.jpg"))
-    if len(paths) > MOST_SHEETS:
-        last = len(paths) - 1
-        paths = [paths[round(k * last / (MOST_SHEETS - 1))] for k in range(MOST_SHEETS)]
     figures = []
-    for path in paths:
+    for path in (paths[k] for k in spread(len(paths), MOST_SHEETS)):
         step = logged.get(path.name, int(path.stem) if path.stem.isdigit() else None)
         figures.append(embed(path, f"Step {step:,}" if isinstance(step, int) else path.stem))
     return [figure for figure in figures if figure is not None]
