@@ -85,6 +85,29 @@ def test_renumbered_classes_cost_nothing_and_are_told(run: Path, tmp_path: Path)
     assert any(finding.name == "labels" for finding in more.findings)
 
 
+def test_pairs_of_another_task_ask_for_a_training_anew(run: Path, tmp_path: Path) -> None:
+    """The same label maps and pictures, but none belongs to its partner."""
+    data = draw(tmp_path / "data", seed=1)
+    for split, count in (("train", 6), ("test", 3)):
+        photos = [data / split / "photo" / f"{index}.png" for index in range(count)]
+        contents = [path.read_bytes() for path in photos]
+        for path, content in zip(photos, contents[1:] + contents[:1], strict=True):
+            path.write_bytes(content)
+    assert shift(run, data).recommendation == "train-anew"
+    assert shift(run, draw(tmp_path / "same", seed=1)).recommendation == "use"
+
+
+def test_a_few_pairs_are_enough_to_know_the_same_data(run: Path, tmp_path: Path) -> None:
+    data = draw(tmp_path / "data", seed=5)
+    for path in [*data.rglob("train/*/*.png")]:
+        if int(path.stem) > 0:
+            path.unlink()
+    alone = shift(run, data)
+    assert alone.recommendation == "use"
+    (short,) = [finding for finding in alone.findings if finding.name == "recommendation"]
+    assert "error_other_pairs" not in short.evidence
+
+
 def test_what_its_own_pairs_gave_is_kept_in_the_run(run: Path, tmp_path: Path) -> None:
     new = draw(tmp_path / "new", seed=2)
     before = shift(run, new)
@@ -145,8 +168,14 @@ def test_the_cure_for_other_statistics_works_when_followed(
     assert shift(run, tmp_path / "data", split="val").recommendation == "use"
 
 
-def seen(error: float, *, estimated: float | None = None) -> Seen:
-    return Seen({}, error, estimated, 0.0, {}, None, None, 4)
+def seen(
+    error: float,
+    *,
+    estimated: float | None = None,
+    strangers: float | None = 0.8,
+    pairs: int = 40,
+) -> Seen:
+    return Seen({}, error, 0.01, estimated, strangers, 0.0, {}, None, None, pairs)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +186,13 @@ def seen(error: float, *, estimated: float | None = None) -> Seen:
         (0.9, seen(0.7, estimated=0.45), seen(0.4), 0.0, "re-estimate"),
         (0.9, seen(0.7, estimated=0.68), seen(0.4), 0.0, "fine-tune"),
         (0.1, seen(0.41), seen(0.4), 0.8, "train-anew"),
+        (0.1, seen(0.45), seen(0.4), 0.0, "fine-tune"),
+        (0.1, seen(0.45, pairs=4), seen(0.4, pairs=3), 0.0, "use"),  # it may be chance
+        (0.9, seen(0.79), seen(0.4), 0.0, "train-anew"),
+        (0.9, seen(0.79), None, 0.0, "train-anew"),
+        (0.9, seen(0.6, estimated=0.5), None, 0.0, "re-estimate"),
+        (0.9, seen(0.6, estimated=0.59), None, 0.0, "fine-tune"),
+        (0.9, seen(0.79, strangers=None), seen(0.4), 0.0, "fine-tune"),
         (0.1, seen(0.41), None, 0.0, "use"),
         (0.9, seen(0.41), None, 0.0, "fine-tune"),
     ],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ from limner.training.state import build_discriminators
 PAIRS = 48
 """Pairs that are looked at, spread over the split."""
 REFERENCE = "reference.json"
-VERSION = 2
+VERSION = 3
 """Of what `REFERENCE` holds."""
 SATURATION = 0.98
 """Beyond this share of the range a value counts as saturated."""
@@ -45,8 +46,10 @@ class Seen:
     Args:
         layers: by name the mean over pairs of each channel's mean and variance.
         error: of the pictures against their targets, see `dissimilarity`.
+        deviation: of that, over pairs.
         estimated_error: the same once batch norms' stored statistics were estimated anew on the
             sources; None where the run stores or uses none, or where that was not tried.
+        stranger_error: of the pictures against targets of other pairs; None where there is but one.
         saturated: share of values near the ends of the range.
         colours: mean and standard deviation of each channel of sources and targets.
         real, fake: the discriminators' mean logit of targets and pictures; None without one.
@@ -55,12 +58,25 @@ class Seen:
 
     layers: dict[str, tuple[list[float], list[float]]]
     error: float
+    deviation: float
     estimated_error: float | None
+    stranger_error: float | None
     saturated: float
     colours: dict[str, list[float]]
     real: float | None
     fake: float | None
     pairs: int
+
+    @property
+    def told(self) -> float | None:
+        """What pictures tell of their own targets: 0 nothing, since other pairs' suit as well.
+
+        With statistics estimated anew where those serve better.
+        """
+        if not self.stranger_error:
+            return None
+        errors = [self.error, *([] if self.estimated_error is None else [self.estimated_error])]
+        return 1 - min(errors) / self.stranger_error
 
 
 def dissimilarity(target: Tensor, picture: Tensor) -> float:
@@ -112,12 +128,14 @@ def look(
     layers: dict[str, list[Tensor]] = {}
     colours: dict[str, list[Tensor]] = {"source": [], "target": []}
     errors, estimated, saturated, real, fake = [], [], [], [], []
+    shown: list[tuple[Tensor, Tensor]] = []
     for index in indices:
         sample = prepare(pairs[index])
         with _watched(translator.generator, layers):
             picture = translator.translate_sample(sample)
         target = sample["target"]
         errors.append(dissimilarity(target, picture))
+        shown.append((target, picture))
         saturated.append(float((picture.abs() > SATURATION).float().mean()))
         if anew is not None:
             estimated.append(dissimilarity(target, anew.translate_sample(sample)))
@@ -136,7 +154,9 @@ def look(
             for name, seen in layers.items()
         },
         error=_mean(errors),
+        deviation=statistics.stdev(errors) if len(errors) > 1 else 0.0,
         estimated_error=_mean(estimated) if estimated else None,
+        stranger_error=_strangers(shown),
         saturated=_mean(saturated),
         colours={
             name: torch.stack(seen).mean(0).flatten().tolist()
@@ -147,6 +167,18 @@ def look(
         fake=_mean(fake) if fake else None,
         pairs=len(indices),
     )
+
+
+def _strangers(shown: list[tuple[Tensor, Tensor]]) -> float | None:
+    """Return how unlike pictures are to targets of other pairs, far off in the order of the set."""
+    away = len(shown) // 2
+    others = [*shown[away:], *shown[:away]] if away else []
+    values = [
+        dissimilarity(target, picture)
+        for (_, picture), (target, _) in zip(shown, others, strict=False)
+        if target.shape == picture.shape
+    ]
+    return _mean(values) if values else None
 
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)

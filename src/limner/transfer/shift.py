@@ -31,9 +31,11 @@ from limner.transfer.run_statistics import (
 
 # Each with what it was set from: docs/transfer.md has the figures.
 THRESHOLDS = {
-    "error_ratio": 1.1,  # other frames of the same drives of CamVid: 1.02; dusk: 1.18
+    "error_ratio": 1.1,  # beside the chance of few pairs; other frames: 1.02; CamVid's dusk: 1.18
     "layer_shift": 0.35,  # the median layer; other frames: 0.02; dusk: 0.06
     "restored": 0.4,  # share of what got worse that statistics estimated anew win back
+    "told": 0.1,  # what is left of what pictures tell of their targets; other tasks: 0.05
+    "told_unseen": 0.3,  # taken for what a run tells of its own pairs where these are gone
     "lost_labels": 0.5,  # share of pixels whose class the run does not know
     "colours": 0.5,  # standard deviations, or powers of e; dusk: 0.8
     "saturated": 0.2,  # share of values beyond 98 % of the range
@@ -197,7 +199,8 @@ def recommended(
 ) -> Recommendation:
     """Return what to do with a run for new data, from what was seen.
 
-    A source that means something else cannot be mended by more training of what is there; pictures
+    A source that means something else cannot be mended by more training of what is there: its
+    classes are unknown, or pictures suit other pairs' targets as well as their own; pictures
     as near to their targets as those of the run's own pairs need nothing; where statistics that
     were estimated anew win most of the difference back, statistics are what is wrong.
 
@@ -206,18 +209,25 @@ def recommended(
         new, known: what the run does with the new pairs, and with its own where that is known.
         lost: the share of pixels whose class the run does not know.
     """
+    told_before = THRESHOLDS["told_unseen"] if known is None else known.told
+    if new.told is not None and told_before and new.told < THRESHOLDS["told"] * told_before:
+        return "train-anew"
     if lost > THRESHOLDS["lost_labels"]:
         return "train-anew"
-    moved = _median_shift(layers)
+    near = _median_shift(layers) < THRESHOLDS["layer_shift"]
+    ratio, estimated = THRESHOLDS["error_ratio"], new.estimated_error
     if known is None:
-        return "use" if layers and moved < THRESHOLDS["layer_shift"] else "fine-tune"
-    worse = new.error - known.error
-    if new.error <= THRESHOLDS["error_ratio"] * known.error and moved < THRESHOLDS["layer_shift"]:
+        if layers and near:
+            return "use"
+        won_back = estimated is not None and ratio * estimated < new.error
+        return "re-estimate" if won_back else "fine-tune"
+    spread = max(new.deviation, known.deviation)
+    chance = 2 * spread * math.sqrt(1 / new.pairs + 1 / known.pairs)
+    if near and new.error <= ratio * known.error + chance:
         return "use"
-    if new.estimated_error is not None and worse > 0:
-        won_back = (new.error - new.estimated_error) / worse
-        if won_back > THRESHOLDS["restored"]:
-            return "re-estimate"
+    worse = new.error - known.error
+    if estimated is not None and new.error - estimated > THRESHOLDS["restored"] * worse > 0:
+        return "re-estimate"
     return "fine-tune"
 
 
@@ -409,6 +419,8 @@ def _in_short(
     evidence: dict[str, float] = {"error_new": new.error, "saturated": new.saturated}
     if known is not None:
         evidence["error_old"] = known.error
+    if new.stranger_error is not None:
+        evidence["error_other_pairs"] = new.stranger_error
     if new.estimated_error is not None:
         evidence["error_new_estimated"] = new.estimated_error
     return Finding(
