@@ -2,9 +2,7 @@
 
 The public face; each name is imported when it is first used, so that `import limner` is quick:
 
-    config = limner.preset("pix2pix")
-    config = limner.replace(config, {"data.root": "facades", "training.epochs": 50})
-    limner.train(config, out=Path("runs/facades"))
+    limner.train("facades", preset="pix2pix", direction="BtoA", epochs=50, out="runs/facades")
     translator = limner.Translator.load("runs/facades")
     network = limner.networks.UNet(in_channels=3, out_channels=3, depth=8)
 """

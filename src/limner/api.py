@@ -11,15 +11,15 @@ import atexit
 import contextlib
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from limner import __version__
 from limner.checks import Advancing, CheckResult, SplitResult
-from limner.config import Config, LabelSettings, to_yaml
+from limner.config import Config, LabelSettings, replace, to_yaml
 from limner.errors import (
     ConfigError,
     DataError,
@@ -35,7 +35,17 @@ from limner.inference import default_cache_folder, open_pairs
 from limner.networks import count_parameters
 from limner.networks.cpu_speed import kept_memory
 from limner.objective import Objective, make_perceptual
-from limner.run import HARMLESS, check_run, checkpoint_folder, misfit, newest, writing
+from limner.presets import DEFAULT
+from limner.presets import preset as named_preset
+from limner.run import (
+    HARMLESS,
+    check_run,
+    checkpoint_folder,
+    misfit,
+    newest,
+    run_folder,
+    writing,
+)
 from limner.training.carry_over import Transfer, begin_from, with_warmup
 from limner.training.checkpoint import load_checkpoint
 from limner.training.cuda import CudaGraphStep, numerics, why_not
@@ -161,9 +171,17 @@ def split(
 
 
 def train(
-    config: Config,
+    config: Config | Path | str,
     *,
-    out: Path,
+    out: Path | str | None = None,
+    preset: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    size: int | tuple[int, int] | None = None,
+    direction: Literal["AtoB", "BtoA"] | None = None,
+    seed: int | None = None,
+    lr: float | None = None,
+    precision: str | None = None,
     resume: bool = False,
     allow: tuple[str, ...] = (),
     allow_findings: tuple[str, ...] = (),
@@ -178,8 +196,14 @@ def train(
     """Train a run to its end, or until a signal stops it.
 
     Args:
-        config: settings with `data.root`; what is left open is derived and written down.
-        out: the run's folder; new, or an existing run with `resume`.
+        config: settings with `data.root`, or the data itself, a folder of pairs or a manifest,
+            for the settings of `preset`; what is left open is derived and written down.
+        out: the run's folder; new, or an existing run with `resume`. Without it
+            runs/DATA-PRESET-N, as `limner train` has it.
+        preset: where the settings begin, where `config` is the data; None for pix2pix.
+        epochs, batch_size, seed, lr, precision: in place of `training.epochs` and so on.
+        size: (height, width), or the one side of squares (`data.size`).
+        direction: which half or folder is the source (`data.direction`).
         resume: go on from the newest checkpoint; start where there is none yet.
         allow: dotted keys in which the settings may differ from the run's (and "data").
         allow_findings: names of findings that do not stop the training.
@@ -196,6 +220,23 @@ def train(
     Raises:
         LimnerError: anything the user can cure; `Interrupted` after SIGINT or SIGTERM.
     """
+    if not isinstance(config, Config):
+        config = replace(named_preset(preset or DEFAULT), {"data.root": str(config)})
+    elif preset is not None:
+        raise ConfigError(f"preset={preset!r} beside settings: give the data, or settings alone")
+    changes = {
+        "training.epochs": epochs,
+        "training.batch_size": batch_size,
+        "data.size": size,
+        "data.direction": direction,
+        "seed": seed,
+        "training.lr": lr,
+        "training.precision": precision,
+    }
+    config = replace(config, {key: value for key, value in changes.items() if value is not None})
+    if out is None:
+        out = run_folder(Path(config.data.root), preset or DEFAULT, resume=resume)
+    out = Path(out)
     fabric = build_fabric(config, accelerator, devices)
     with lost_processes(fabric.world_size, out):
         return _train(
@@ -301,6 +342,7 @@ def _train(
             events.listeners.append(watcher)
         stack.callback(events.close)
         facts = _facts(state, data, command)
+        facts["introduction"] = _introduction(facts, data, out)
         if checkpoint is None:
             events.emit("start", **facts)
             if findings:
@@ -441,6 +483,24 @@ def _facts(state: State, data: TrainingData, command: str) -> dict[str, Any]:
             "discriminators": [count_parameters(d.plain) for d in state.discriminators],
         },
     }
+
+
+def _introduction(facts: Mapping[str, Any], data: TrainingData, out: Path) -> list[str]:
+    """Say in a few lines what a training is about to do: with which pairs, networks and ends."""
+    config, counts = data.config, facts["parameters"]
+    (height, width), training = config.data.size, config.training
+    networks = [f"{config.generator.name} of {counts['generator']:,} weights"]
+    if "encoder" in counts:
+        networks.append(f"an encoder of {counts['encoder']:,}")
+    networks += [f"a discriminator of {count:,}" for count in counts["discriminators"]]
+    epochs = data.total_steps / data.steps_per_epoch if data.steps_per_epoch else 0
+    return [
+        f"{facts['data']}: {data.introduction()}",
+        f"{', '.join(networks)}; {width}x{height} (width x height), batches of "
+        f"{training.batch_size * training.accumulate * facts['processes']}, on {facts['device']}",
+        f"{data.total_steps:,} steps ({epochs:.4g} epochs) into {out}; the first sheet of samples "
+        f"stands in {out / 'samples'}",
+    ]
 
 
 def _device_name(device: torch.device) -> str:

@@ -338,6 +338,10 @@ def _known(name: str) -> Preset:
     return PRESETS[name]
 
 
+DEFAULT = "pix2pix"
+"""What settings begin with where no preset is named."""
+
+
 def preset(name: str) -> Config:
     """Return the configuration of that name.
 

@@ -21,6 +21,7 @@ from limner.errors import (
     ShapeError,
     ran_out_of_memory,
 )
+from limner.filenames import safe_name
 from limner.files import check_file, listed, lock, read_json, sha256
 
 # What changes no figure of a run, so that a resume may differ in it without being asked.
@@ -337,3 +338,16 @@ def writing(run: Path, *, checkpoint: Path | None) -> Iterator[None]:
         if newest(run) != checkpoint:
             raise CheckpointError(f"{run} was written to meanwhile: repeat the command")
         yield
+
+
+def run_folder(data: Path, preset: str, *, resume: bool) -> Path:
+    """Return runs/DATA-PRESET-N for a run that nobody named.
+
+    N is the first number that is free or, to resume, the last that is not. Whatever the names of
+    data and preset hold, they become parts of one file name.
+    """
+    base = safe_name(f"{data.resolve().stem or 'data'}-{preset}")
+    number = 1
+    while (Path("runs") / f"{base}-{number}").exists():
+        number += 1
+    return Path("runs") / f"{base}-{max(1, number - resume)}"

@@ -118,3 +118,13 @@ def status(what: str) -> Iterator[Callable[[str], None]]:
 
     with Console(stderr=True).status(Text(printable(what))) as shown:
         yield lambda line: shown.update(Text(printable(line)))
+
+
+def duration(seconds: float) -> str:
+    """Return a time span as people say it: `48 s`, `3 min 20 s`, `5 h 07 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -19,8 +19,8 @@ from limner.reporting.curves import (
     thin,
     validation_panels,
 )
-from limner.reporting.facts import duration
 from limner.reporting.score_table import figure
+from limner.terminal import duration
 
 
 def test_lines_rise_in_step_and_repeated_work_counts_once() -> None:

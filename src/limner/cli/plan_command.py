@@ -83,6 +83,8 @@ def plan(
 
 def _lines(planned: Plan) -> list[str]:
     """The plan in a few lines."""
+    from limner.terminal import duration
+
     counts = planned.counts
     networks = [f"generator {_millions(counts.generator)}"]
     if counts.encoder is not None:
@@ -102,7 +104,7 @@ def _lines(planned: Plan) -> list[str]:
         f"{planned.seconds_per_step:.3g} s ({word})",
         f"memory      {_size(planned.peak_bytes)} at the peak ({word}) {verdict}".rstrip(),
         f"            {by}",
-        f"training    {planned.steps:,} steps, {_duration(planned.seconds)}, "
+        f"training    {planned.steps:,} steps, {duration(planned.seconds)}, "
         f"{_size(planned.disk_bytes)} of disk{cost}",
     ]
     for advice in planned.advice:
@@ -119,13 +121,3 @@ def _millions(count: int) -> str:
 
 def _size(count: int) -> str:
     return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    if minutes < 120:
-        return f"{minutes:.0f} min"
-    hours = minutes / 60
-    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"

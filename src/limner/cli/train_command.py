@@ -71,7 +71,8 @@ def train(
     data
         Folder of pairs: side by side, two folders with equal names, or a CSV manifest.
     out
-        The run's folder; runs/NAME, by the name of DATA, if not given.
+        The run's folder; without it runs/DATA-PRESET-1, or the next number that is free; with
+        --resume the last that is not.
     preset
         Where the settings begin: `limner presets` lists them. A resumed run keeps its own.
     config
@@ -104,11 +105,15 @@ def train(
     from limner.api import train as run_training
     from limner.config import parse_overrides, replace
     from limner.errors import ConfigError
+    from limner.presets import DEFAULT
     from limner.reporting.run_page import write_report
+    from limner.run import run_folder
     from limner.training import Interrupted
     from limner.training.carry_over import settings_from
 
-    out = out or Path("runs") / (data.resolve().stem or "run")
+    begun = config.resolve().parent if config else start.resolve() if start else None
+    named = preset or (DEFAULT if begun is None else begun.name)
+    out = out or run_folder(data, named, resume=resume)
     if resume and preset is None and config is None:
         config = out / "config.yaml"
         if not config.exists():
@@ -116,6 +121,8 @@ def train(
     if start is not None and preset is None and config is None:
         chosen = settings_from(start)
     else:
+        if preset is None and config is None:
+            say(f"no --preset was named: {DEFAULT}, `limner presets` lists others", aside=True)
         chosen = settings_of(preset=preset, config=config)
     flags = {
         "training.epochs": epochs,
@@ -170,11 +177,12 @@ def settings_of(
     """
     from limner.config import parse_overrides, read_config, replace
     from limner.errors import ConfigError
+    from limner.presets import DEFAULT
     from limner.presets import preset as named
 
     if preset is not None and config is not None:
         raise ConfigError(f"--preset {preset} and --config {config}: settings begin at one of them")
-    chosen = read_config(config) if config else named(preset or "pix2pix")
+    chosen = read_config(config) if config else named(preset or DEFAULT)
     return replace(chosen, parse_overrides(overrides or []))
 
 

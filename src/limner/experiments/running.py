@@ -24,8 +24,7 @@ from limner.experiments.workers import (
     see_through,
 )
 from limner.files import lock, sweep
-from limner.reporting.facts import duration
-from limner.terminal import Bars
+from limner.terminal import Bars, duration
 from limner.training.events import JsonLog
 
 LOCK = ".lock"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from limner.objective import Objective
+from limner.terminal import duration
 
 Event = dict[str, Any]
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -117,16 +118,6 @@ def _duration(events: Sequence[Event]) -> tuple[str | None, str | None]:
         return None, None
     pace = f"{statistics.median(paces):.3g} s a step (median)" if paces else None
     return duration(spent), pace
-
-
-def duration(seconds: float) -> str:
-    """Return a time span as people say it: `48 s`, `3 min 20 s`, `5 h 07 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def _networks(config: dict[str, Any], counts: dict[str, Any]) -> tuple[str | None, str | None]:

@@ -16,6 +16,7 @@ from limner.data import (
     Pair,
     PairedDataset,
     content_digests,
+    decide_interpolation,
     derive_labels,
     derive_ranges,
     find_pairs,
@@ -71,6 +72,32 @@ class TrainingData:
             "sha256": hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest(),
             "contents": hashlib.sha256("\n".join(digests).encode()).hexdigest(),
         }
+
+    def introduction(self) -> str:
+        """Say in a line what is about to be learnt: from how many pairs, what becomes what."""
+        config, pairs = self.config, self.train.pairs
+        form = "side by side" if pairs[0].source_half is not None else "of two files"
+        held_out = "" if self.validation is None else f", {len(self.validation):,} to validate with"
+        direction = f"{config.data.direction}: " if config.data.direction else ""
+        return f"{len(pairs):,} pairs {form}{held_out}; {direction}{' -> '.join(self._looks())}"
+
+    def _looks(self) -> tuple[str, str]:
+        """Return in a word each what sources and targets look like."""
+        data = self.config.data
+        looked_at = data.labels is None and data.spans == (None, None)
+        kinds = decide_interpolation(self.train.pairs, ("auto", "auto")) if looked_at else ("", "")
+        words = []
+        for kind, channels, span in zip(kinds, data.channels, data.spans, strict=True):
+            if span is not None:
+                words.append("measured values")
+            elif kind == "nearest":
+                words.append("label colours")
+            else:
+                known = {1: "grey pictures", 3: "pictures"}
+                words.append(known.get(channels, f"images of {channels} channels"))
+        if data.labels is not None:
+            words[0] = f"label maps of {data.labels.expansion['classes']} classes"
+        return words[0], words[1]
 
     def same_pairs(self, recorded: Mapping[str, Any]) -> bool:
         """Tell whether a fingerprint is that of these pairs; earlier ones know no contents."""

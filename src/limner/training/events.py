@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from limner.files import AppendedFile, read_events, safe_name, write_text
-from limner.terminal import Bars
+from limner.terminal import Bars, duration
 
 
 class Listener(Protocol):
@@ -146,15 +146,22 @@ class Progress:
 
     def __call__(self, event: str, fields: dict[str, Any]) -> None:
         """Show the newest figures beside the bar, and what interrupts it above."""
-        if event == "train":
+        if event == "start":
+            for line in fields.get("introduction", ()):
+                self.bars.say(line)
+        elif event == "train":
             shown = {key: fields[key] for key in _SHOWN if key in fields}
             words = "  ".join(f"{key} {value:.3f}" for key, value in shown.items())
             self.bars.update(self.bar, words=words)
             now = time.monotonic()
             if not self.bars.on_terminal and now - self.last_line > self.seconds_between_lines:
                 self.last_line = now
-                pace = f"{fields['seconds_per_step']:.3f} s a step"
-                self.bars.say(f"step {fields['step']} of {self.total}, {pace}  {words}")
+                seconds = fields["seconds_per_step"]
+                left = duration(seconds * (self.total - fields["step"]))
+                self.bars.say(
+                    f"step {fields['step']} of {self.total}, {seconds:.3f} s a step, about {left} "
+                    f"left  {words}"
+                )
         elif event == "validation":
             left_out = ("step", "epoch", "images")  # and the losses' terms, which are many
             metrics = {k: v for k, v in fields.items() if k not in left_out and "/" not in k}

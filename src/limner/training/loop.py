@@ -80,6 +80,8 @@ class Loop:
         self.saved = None if checkpoint is None else step_of(checkpoint)
         for note in data.notes if state.step == 0 else ():
             self.events.emit("note", text=note)
+        if state.step == 0 < data.total_steps and state.config.training.samples_every is not None:
+            self._draw()  # a wrong direction is seen before it is learnt
         if data.total_steps == 0:
             improved = self._validate(last=True)
             self._save(now=True, best=improved)
@@ -194,15 +196,19 @@ class Loop:
             return False
         improved = False
         average_buffers(state)
-        if state.fabric.is_global_zero:
-            if sample:
-                name = str(self.samples(state).relative_to(self.out))
-                self.events.emit("samples", step=state.step, file=name)
-            if validate and self.validation is not None:
-                values = self.validation(state)
-                self.events.emit("validation", step=state.step, epoch=self._epoch, **values)
-                improved = self._remember_best(values)
+        if sample:
+            self._draw()
+        if state.fabric.is_global_zero and validate and self.validation is not None:
+            values = self.validation(state)
+            self.events.emit("validation", step=state.step, epoch=self._epoch, **values)
+            improved = self._remember_best(values)
         return bool(state.fabric.broadcast(improved))
+
+    def _draw(self) -> None:
+        """Write a sheet of the present step, in the first process."""
+        if self.state.fabric.is_global_zero:
+            name = str(self.samples(self.state).relative_to(self.out))
+            self.events.emit("samples", step=self.state.step, file=name)
 
     def _remember_best(self, values: dict[str, float]) -> bool:
         """Remember the present step if it is the best by the chosen metric."""
