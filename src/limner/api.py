@@ -11,13 +11,12 @@ import atexit
 import contextlib
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from limner import __version__
 from limner.checks import Advancing, CheckResult, SplitResult
 from limner.config import Config, LabelSettings, replace, to_yaml
 from limner.errors import (
@@ -32,7 +31,6 @@ from limner.files import read_events, sweep, write_text
 from limner.findings import Finding
 from limner.health.watching import FirstAid, Watcher
 from limner.inference import default_cache_folder, open_pairs
-from limner.networks import count_parameters
 from limner.networks.cpu_speed import kept_memory
 from limner.objective import Objective, make_perceptual
 from limner.presets import DEFAULT
@@ -52,7 +50,14 @@ from limner.training.cuda import CudaGraphStep, numerics, why_not
 from limner.training.datasets import TrainingData, keep_resident, open_training_data
 from limner.training.events import Events, JsonLog, Progress, TensorBoardLog, forget_after
 from limner.training.loop import Loop
-from limner.training.machine import differences, lost_processes, slow_numbers, training_memory
+from limner.training.machine import (
+    differences,
+    introduction,
+    lost_processes,
+    session_facts,
+    slow_numbers,
+    training_memory,
+)
 from limner.training.norm_statistics import Estimate, estimate_anew
 from limner.training.observed import observed
 from limner.training.state import State, build_state
@@ -341,8 +346,8 @@ def _train(
             )
             events.listeners.append(watcher)
         stack.callback(events.close)
-        facts = _facts(state, data, command)
-        facts["introduction"] = _introduction(facts, data, out)
+        facts = session_facts(state, data, command)
+        facts["introduction"] = introduction(facts, data, out)
         if checkpoint is None:
             events.emit("start", **facts)
             if findings:
@@ -464,47 +469,6 @@ def build_objective(config: Config, fabric: Fabric, weights: Path | None) -> Obj
             context=fabric.autocast,
         )
     return Objective(**settings.terms, perceptual=perceptual)
-
-
-def _facts(state: State, data: TrainingData, command: str) -> dict[str, Any]:
-    return {
-        "version": __version__,
-        "torch": torch.__version__,
-        "command": command,
-        "device": _device_name(state.fabric.device),
-        "processes": state.fabric.world_size,
-        "threads": torch.get_num_threads(),
-        "data": state.config.data.root,
-        "pairs": data.fingerprint["pairs"],
-        "notes": data.notes,
-        "parameters": {
-            "generator": count_parameters(state.generator.plain),
-            **({"encoder": count_parameters(state.encoder.plain)} if state.encoder else {}),
-            "discriminators": [count_parameters(d.plain) for d in state.discriminators],
-        },
-    }
-
-
-def _introduction(facts: Mapping[str, Any], data: TrainingData, out: Path) -> list[str]:
-    """Say in a few lines what a training is about to do: with which pairs, networks and ends."""
-    config, counts = data.config, facts["parameters"]
-    (height, width), training = config.data.size, config.training
-    networks = [f"{config.generator.name} of {counts['generator']:,} weights"]
-    if "encoder" in counts:
-        networks.append(f"an encoder of {counts['encoder']:,}")
-    networks += [f"a discriminator of {count:,}" for count in counts["discriminators"]]
-    epochs = data.total_steps / data.steps_per_epoch if data.steps_per_epoch else 0
-    return [
-        f"{facts['data']}: {data.introduction()}",
-        f"{', '.join(networks)}; {width}x{height} (width x height), batches of "
-        f"{training.batch_size * training.accumulate * facts['processes']}, on {facts['device']}",
-        f"{data.total_steps:,} steps ({epochs:.4g} epochs) into {out}; the first sheet of samples "
-        f"stands in {out / 'samples'}",
-    ]
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
 
 
 BEST_DEPENDS_ON = ("data.", "validation.best", "validation.images", "validation.s", "inference.")

@@ -1,4 +1,4 @@
-"""What a training asks of its machine: memory, numbers that the processor has, threads."""
+"""What a training asks of its machine, and what it says of itself as it begins."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from typing import Any
 
 import torch
 
+from limner import __version__
 from limner.config import Config
 from limner.errors import TrainingError, memory_errors, ran_out_of_memory
+from limner.networks import count_parameters
 from limner.networks.cpu_speed import computes_in
 from limner.run import newest
+from limner.training.datasets import TrainingData
+from limner.training.state import State
 
 
 def training_memory(config: Config, out: Path) -> AbstractContextManager[None]:
@@ -114,3 +118,45 @@ def differences(events: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -
         for key in ("processes", "threads")
         if key in before and before[key] != facts[key]
     ]
+
+
+def session_facts(state: State, data: TrainingData, command: str) -> dict[str, Any]:
+    """Return what the log says of a training as it begins: versions, machine, data, networks."""
+    return {
+        "version": __version__,
+        "torch": torch.__version__,
+        "command": command,
+        "device": _device_name(state.fabric.device),
+        "processes": state.fabric.world_size,
+        "threads": torch.get_num_threads(),
+        "data": state.config.data.root,
+        "pairs": data.fingerprint["pairs"],
+        "notes": data.notes,
+        "parameters": {
+            "generator": count_parameters(state.generator.plain),
+            **({"encoder": count_parameters(state.encoder.plain)} if state.encoder else {}),
+            "discriminators": [count_parameters(d.plain) for d in state.discriminators],
+        },
+    }
+
+
+def introduction(facts: Mapping[str, Any], data: TrainingData, out: Path) -> list[str]:
+    """Say in a few lines what a training is about to do: with which pairs, networks and ends."""
+    config, counts = data.config, facts["parameters"]
+    (height, width), training = config.data.size, config.training
+    networks = [f"{config.generator.name} of {counts['generator']:,} weights"]
+    if "encoder" in counts:
+        networks.append(f"an encoder of {counts['encoder']:,}")
+    networks += [f"a discriminator of {count:,}" for count in counts["discriminators"]]
+    epochs = data.total_steps / data.steps_per_epoch if data.steps_per_epoch else 0
+    return [
+        f"{facts['data']}: {data.introduction()}",
+        f"{', '.join(networks)}; {width}x{height} (width x height), batches of "
+        f"{training.batch_size * training.accumulate * facts['processes']}, on {facts['device']}",
+        f"{data.total_steps:,} steps ({epochs:.4g} epochs) into {out}; the first sheet of samples "
+        f"stands in {out / 'samples'}",
+    ]
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
