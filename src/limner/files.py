@@ -387,7 +387,12 @@ def check_file(path: Path, *, at_most: int, error: type[LimnerError] = FileError
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hex."""
+    """Return the SHA-256 of an ordinary file's bytes, in hex.
+
+    Raises:
+        OSError: it cannot be read. FileError: it is no ordinary file.
+    """
+    check_file(path, at_most=2**40)
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(2**20):

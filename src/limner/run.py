@@ -205,7 +205,11 @@ def verified(path: Path) -> str:
     """
     found = _digest(path)
     if _checksums(path.parent).get(path.name, found) != found:
-        raise unusable(path, "is damaged: its bytes are not those that were written")
+        raise unusable(
+            path,
+            "is damaged: its bytes are not those that were written (if it was changed on purpose, "
+            f"remove {path.parent / CHECKSUMS})",
+        )
     return found
 
 

@@ -27,6 +27,12 @@ class _Loader(yaml.SafeLoader):
         self.nodes = 0
         self.sizes: dict[int, int] = {}
 
+    def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:  # noqa: N803
+        """Bound the depth of brackets as they are scanned: its time grows with its square."""
+        if self.flow_level > DEPTH:
+            raise yaml.YAMLError(f"nested deeper than {DEPTH} levels")
+        super().fetch_flow_collection_start(TokenClass)
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Count nodes while they are read; an alias counts as often as it is used."""
         before = self.nodes

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import flawed
 import pytest
 import refusing_disk
 import tiny_runs
@@ -19,6 +20,7 @@ import torch
 from random_pairs import write_pairs
 
 from limner.cli import demo, main
+from limner.cli.app import build
 from limner.files import TEMPORARY
 from limner.networks import make_generator
 from limner.transfer import network_settings, to_project
@@ -46,6 +48,18 @@ COMMANDS = {
     "export": ["export", "run", "--format", "torchscript", "--out", "new/run.pt"],
     "import": [*["import", "net_G.pth", "--from", "junyanz", "--out", "new"], *OPTIONS],
     "experiment": ["experiment", "grid.yaml", "data", "--out", "new", "--jobs", "1", "--no-times"],
+    "check": ["check", "set", "--out", "new"],
+    "split": ["split", "set", "--shares", "1:1", "--out", "new.csv"],
+    "diagnose": ["diagnose", "run", "--out", "new"],
+    "shift": ["shift", "run", "data", "--out", "new"],
+}
+# What the others write is a cache or a folder of the system's, and no part of their result.
+WRITING_NOTHING = {
+    "compare": ["compare", "data/test", "data/test", "--metrics", "l1"],
+    "presets": ["presets"],
+    "plan": ["plan", "data"],
+    "bench": ["bench", "run"],
+    "serve": ["serve", "run"],
 }
 
 
@@ -53,7 +67,11 @@ COMMANDS = {
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("start")
     write_pairs(folder / "data", tiles=8, tile=6, train=2, test=2)
+    flawed.pictures(folder / "set", side=32, train=1, test=1)
     tiny_runs.make_run(folder / "run")
+    losses = {"g/total": 30.0, "g/gan": 1.0, "g/l1": 0.3, "d/real": 0.5, "d/fake": 0.5}
+    events = [{"event": "train", "time": 1.0, "step": step, **losses} for step in range(1, 9)]
+    (folder / "run" / "log.jsonl").write_text("".join(f"{json.dumps(e)}\n" for e in events))
     (folder / "grid.yaml").write_text(GRID + "metrics: [l1]\n")
     options = {"netG": "resnet_6blocks", "ngf": 4}
     name, keywords = network_settings("junyanz", "generator", **options)
@@ -77,11 +95,14 @@ def home(start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def files_of_at_most(size: int) -> Iterator[None]:
     """Let no file grow beyond so many bytes, in this process and those that it starts."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    bytecode = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # Python does not notice that it is cut off
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        sys.dont_write_bytecode = bytecode
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -127,15 +148,34 @@ WITHOUT_TRAINING = ["translate", "evaluate", "report", "export", "import"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", WITHOUT_TRAINING)
-@pytest.mark.parametrize("size", [0, 1500])
+@pytest.mark.parametrize(
+    ("command", "size"),
+    [
+        *((command, size) for command in WITHOUT_TRAINING for size in (0, 1500)),
+        *((command, 100) for command in ("check", "split", "diagnose", "shift")),
+    ],
+)
 def test_a_disk_that_takes_a_part_of_a_file(command: str, size: int, refused) -> None:
     refused(command, files_of_at_most(size))
 
 
+@pytest.mark.parametrize("command", ["compare", "presets"])
+def test_a_full_disk_is_none_of_the_affair_of_what_writes_nothing(
+    command: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(home)
+    with files_of_at_most(0):
+        assert main(WRITING_NOTHING[command]) == 0, capsys.readouterr().err
+    assert contents(home) == before
+
+
+def test_no_command_is_forgotten() -> None:
+    assert {name for name in build() if not name.startswith("-")} == {*COMMANDS, *WRITING_NOTHING}
+
+
 # Each of a few moments by themselves; LIMNER_LONG=1 (`scripts/test --long`) takes many.
 LONG = bool(os.environ.get("LIMNER_LONG"))
-REASONS = dict(zip(COMMANDS, ["ENOSPC", "EIO", "EDQUOT", "EROFS"] * 3, strict=False))
+REASONS = dict(zip(COMMANDS, ["ENOSPC", "EIO", "EDQUOT", "EROFS"] * 4, strict=False))
 
 
 @pytest.mark.slow
@@ -147,7 +187,9 @@ def test_a_disk_that_refuses_from_some_moment_on(
     monkeypatch.setenv("TINY", json.dumps(TINY))
     for reason in ["ENOSPC", "EIO", "EDQUOT", "EROFS"] if LONG else [REASONS[command]]:
         (tmp_path / reason).mkdir()
-        moments = "40" if LONG else "2" if command in ("demo", "experiment") else "4"
+        moments = (
+            "40" if LONG else "2" if command in ("demo", "experiment", "check", "shift") else "4"
+        )
         words = [refusing_disk.__file__, str(start), str(tmp_path / reason), reason, moments]
         done = subprocess.run(
             [sys.executable, *words, *COMMANDS[command]],

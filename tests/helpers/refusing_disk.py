@@ -84,6 +84,7 @@ def main() -> None:
     moments, words = int(sys.argv[4]), sys.argv[5:]
     import torch
 
+    import limner.checks.checking
     import limner.evaluation.evaluate
     import limner.export
     import limner.training  # noqa: F401

@@ -19,7 +19,7 @@ from limner.data import PairedDataset, batch_workers
 from limner.errors import DataError, TrainingError
 from limner.files import read_events
 from limner.run import newest, step_of
-from limner.training import Interrupted
+from limner.training import Interrupted, loop
 from limner.training.state import State
 
 Read = Callable[[PairedDataset, Any], Any]
@@ -176,3 +176,36 @@ def test_a_file_that_is_damaged_meanwhile_loses_nothing_that_was_learnt(
     folder = newest(tmp_path / "run")
     assert folder is not None
     assert step_of(folder) == 12
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_one_of_several_processes_waits_a_while_for_data_after_a_signal_and_no_longer(
+    before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "GRACE", 0.05)
+    handler = signal.getsignal(signal.SIGALRM)
+    with loop._Signals(alone=False) as signals:
+        if before:
+            signal.raise_signal(signal.SIGTERM)
+
+        def wait(held: loop._Signals) -> None:
+            with held.waiting():
+                if not before:
+                    signal.raise_signal(signal.SIGTERM)
+                signal.pause()  # for data that do not come
+
+        with pytest.raises(loop._Waiting):
+            wait(signals)
+        assert signals.caught == [signal.SIGTERM]
+    assert signal.getsignal(signal.SIGALRM) is handler
+    with loop._Signals(alone=False) as signals:
+        with signals.waiting():  # the data come in time, and the step after them is not cut off
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_rank_that_gives_up_its_wait_says_what_is_kept(tmp_path: Path) -> None:
+    error = Interrupted(tmp_path, signal.SIGTERM, 8, waiting=True)
+    assert error.exit_code == 143
+    assert "step 8" in str(error)
+    assert "--resume" in str(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from limner.checks import quality
 from limner.checks.fingerprints import Keypoints, keypoints, shrunk, whole
 from limner.checks.regions import NONE, Regions, purity, regions
 from limner.data import Pair
-from limner.data.decode import decode_ids, is_lossy, palette_of
+from limner.data.decode import FILE_BYTES, decode_ids, is_lossy, palette_of
 from limner.data.pairs import Half
-from limner.errors import DataError
-from limner.files import sha256
+from limner.errors import DataError, FileError
+from limner.files import check_file, sha256
 
 VERSION = 2  # of what is measured: raise it whenever that changes, so that caches are not believed
 _TIFF = (b"II", b"MM")
@@ -99,12 +100,12 @@ def measure_pair(pair: Pair) -> PairFeatures:
 
     A file that cannot be read is no error: what is wrong is among its features.
     """
-    digests = (_digest(pair.source), _digest(pair.target))
     source, codes = _measure(pair.source, pair.source_half)
     if pair.source_half is None and pair.target != pair.source:
         target, _ = _measure(pair.target, None)
     else:
         target, _ = _measure(pair.target, pair.target_half)
+    digests = (_digest(pair.source, source), _digest(pair.target, target))
     if pair.instance is None:
         return PairFeatures(source, target, None, digests)
     instance, ids = _measure(pair.instance, None, plain=True)
@@ -112,10 +113,11 @@ def measure_pair(pair: Pair) -> PairFeatures:
     return PairFeatures(source, target, instance, digests, share)
 
 
-def _digest(path: Path) -> str:
+def _digest(path: Path, found: ImageFeatures) -> str:
+    """Return the SHA-256 of a file that could be read; "" of others, be they endless."""
     try:
-        return sha256(path)
-    except OSError:
+        return "" if found.problem else sha256(path)
+    except (FileError, OSError):
         return ""
 
 
@@ -125,6 +127,7 @@ def _measure(
     """Return an image's features, and its ids or colours where it may be a label map."""
     found = ImageFeatures()
     try:
+        check_file(path, at_most=FILE_BYTES, error=DataError)
         if path.stat().st_size == 0:
             found.problem, found.reason = "empty", "it holds no byte"
             return found, None
@@ -243,6 +246,7 @@ def _of_regions(codes: np.ndarray | None, found: ImageFeatures) -> None:
 def _container(path: Path, found: ImageFeatures) -> None:
     """Read what stands beside the pixels: frames and the colour profile."""
     try:
+        check_file(path, at_most=FILE_BYTES)
         with path.open("rb") as file:
             start = file.read(4)
         if start[:2] in _TIFF:
@@ -272,19 +276,24 @@ def _profile(data: bytes | None) -> str:
 def cut_short(path: Path) -> bool:
     """Say whether a file ends before its own format says that it should."""
     try:
-        data = path.read_bytes()
-    except OSError:
+        check_file(path, at_most=FILE_BYTES)
+        with path.open("rb") as file:
+            start = file.read(16)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 4096))
+            end = file.read()
+    except (FileError, OSError):
         return False
-    if data.startswith(b"\xff\xd8"):
-        return b"\xff\xd9" not in data[-4096:]
-    if data.startswith(b"\x89PNG"):
-        return b"IEND" not in data[-64:]
-    if data[:4] == b"RIFF":
-        return int.from_bytes(data[4:8], "little") + 8 > len(data)
-    if data[:2] == b"BM":
-        return int.from_bytes(data[2:6], "little") > len(data)
-    if data[:2] in _TIFF:
-        return _tiff_cut_short(path, len(data))
+    if start.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" not in end
+    if start.startswith(b"\x89PNG"):
+        return b"IEND" not in end[-64:]
+    if start[:4] == b"RIFF":
+        return int.from_bytes(start[4:8], "little") + 8 > size
+    if start[:2] == b"BM":
+        return int.from_bytes(start[2:6], "little") > size
+    if start[:2] in _TIFF:
+        return _tiff_cut_short(path, size)
     return False
 
 

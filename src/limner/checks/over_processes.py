@@ -8,7 +8,10 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
+
+from limner.errors import OutOfMemoryError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -49,6 +52,11 @@ def over_processes(
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
+    except BrokenProcessPool:
+        raise OutOfMemoryError(
+            "one of the processes that look at the files was killed, most likely since memory ran "
+            "out: make memory free, or let fewer of them work (taskset -c 0 leaves one)"
+        ) from None
     finally:
         workers = list((getattr(pool, "_processes", None) or {}).values())
         pool.shutdown(wait=False, cancel_futures=True)

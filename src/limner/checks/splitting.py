@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +25,7 @@ from limner.data.manifest import column_of
 from limner.errors import ConfigError, DataError
 from limner.files import write_text
 
+logger = logging.getLogger(__name__)
 WAYS = ("random", "sequence", "cluster", "group")
 _PARTS = {2: ("train", "test"), 3: ("train", "val", "test")}
 
@@ -63,8 +66,23 @@ def split_data(
         ConfigError: the arguments contradict each other. DataError: there is too little to part.
     """
     _agree(by, group_regex, group_column, shares, folds)
+    if out.suffix.lower() != ".csv":
+        raise ConfigError(f"--out {out}: a manifest's name ends in .csv, such as {out.name}.csv")
+    if out.exists() and (not out.is_file() or (root.is_file() and out.samefile(root))):
+        raise ConfigError(f"--out {out} would replace what is there: give a file of its own")
     # As the files lie: the direction is the training's affair, and dataset.yaml may tell it.
     listing = list_data(root, direction="AtoB")
+    if listing.refused:
+        split, reason = next(iter(listing.refused.items()))
+        raise DataError(f"the split {split} of {root} cannot be dealt out: {reason}")
+    alone = [path for paths in listing.unmatched.values() for path in paths]
+    if alone:
+        logger.warning(
+            "%d files without a partner are left out, such as %s: `limner check %s` lists them",
+            len(alone),
+            listing.name(alone[0]),
+            shlex.quote(str(root)),
+        )
     measured = measure(
         listing, size=None, labels=None, memory=memory, processes=processes, progress=progress
     )
@@ -76,15 +94,16 @@ def split_data(
     if by == "sequence" and not measured.films:
         raise DataError(f"no pictures of {root} follow each other as frames: take --by random")
     units = _units(measured, groups, cluster=by == "cluster", seed=seed)
-    parts = _PARTS[len(shares)] if folds is None else [str(fold) for fold in range(folds)]
-    wanted = np.array(shares if folds is None else [1] * folds, float)
-    wanted = wanted / wanted.sum()
-    if len(units) < (wanted > 0).sum():
+    count = sum(share > 0 for share in shares) if folds is None else folds
+    if len(units) < count:
         raise DataError(
             f"the {sum(map(len, units))} pairs of {root} hang together as {len(units)} "
             f"{'unit' if len(units) == 1 else 'units'} (copies, films, groups), too few for "
-            f"{int((wanted > 0).sum())} parts: ask for fewer, or split --by another way"
+            f"{count:,} parts: ask for fewer, or split --by another way"
         )
+    parts = _PARTS[len(shares)] if folds is None else [str(fold) for fold in range(folds)]
+    wanted = np.array(shares if folds is None else [1] * folds, float)
+    wanted = wanted / wanted.sum()
     chosen = _dealt([_weight(measured, unit) for unit in units], wanted, seed)
     rows = []
     for unit, part in zip(units, chosen, strict=True):

@@ -16,6 +16,8 @@ import numpy as np
 from limner.checks.measuring import VERSION, ImageFeatures, PairFeatures, measure_pair
 from limner.checks.over_processes import over_processes
 from limner.data import Pair, files_of
+from limner.errors import FileError
+from limner.files import sha256
 
 
 def measure_all(
@@ -109,8 +111,11 @@ class Memory:
             return None
 
     def put(self, pair: Pair, features: PairFeatures) -> None:
-        """Keep the features of a pair."""
-        if self._base is None:
+        """Keep the features of a pair, if all of its files could be read.
+
+        What could not be may be another time, with the same size and time of change.
+        """
+        if self._base is None or not all(features.digests):
             return
         try:
             key = _content(pair, features)
@@ -121,6 +126,8 @@ class Memory:
             self._pending += 1
             if self._pending % 64 == 0:
                 self._base.commit()
+        except FileError:  # a map of instances that is a pipe
+            return
         except (sqlite3.Error, OSError):  # a full disk: what is not kept is measured again
             with contextlib.suppress(sqlite3.Error):
                 self._base.close()
@@ -136,8 +143,8 @@ def _state(pair: Pair) -> str:
 
 
 def _content(pair: Pair, features: PairFeatures) -> str:
-    instance = b"" if pair.instance is None else pair.instance.read_bytes()
-    parts = (VERSION, pair.source_half, features.digests, hashlib.sha256(instance).hexdigest())
+    instance = "" if pair.instance is None else sha256(pair.instance)
+    parts = (VERSION, pair.source_half, features.digests, instance)
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

@@ -57,6 +57,11 @@ def _run(words: list[str]) -> int:
     except BrokenPipeError:
         _silence_stdout()  # the reader of our output has gone (`| head`): nothing is left to say
         return 0
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        _silence_stdout()  # rich, which prints the help, ends the process of itself then
+        return 0
     except Exception as error:
         if isinstance(error, OSError):
             return _system_error(error, words)
@@ -133,6 +138,8 @@ def _complain(sentence: str) -> None:
     """Say one sentence on standard error; nobody may be left to read it."""
     from limner.errors import printable
 
+    if len(sentence) > 4000:  # a name of a hundred thousand letters says no more than its ends
+        sentence = f"{sentence[:2000]} ... {sentence[-1000:]}"
     with contextlib.suppress(OSError, ValueError):
         print(f"limner: {printable(sentence)}", file=sys.stderr, flush=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from limner.cli.options import Count, Json, Overrides, Seed, print_json, read_size, say
+from limner.cli.options import Count, Json, Overrides, Seed, page_folder, print_json, read_size, say
 
 
 def check(
@@ -44,6 +44,7 @@ def check(
     from limner.presets import preset as named
     from limner.terminal import progress
 
+    page_folder(out)
     config = None
     changes = parse_overrides(overrides or [])
     if preset is not None or changes:

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limner.cli.options import Json, print_json, say
+from limner.cli.options import Json, page_folder, print_json, say
 
 if TYPE_CHECKING:
     from limner.findings import Finding
@@ -35,6 +35,7 @@ def diagnose(record: Path, *, out: Path | None = None, json: Json = False) -> No
     from limner.health.diagnosis import diagnose_history
     from limner.health.records import read_history
 
+    page_folder(out)
     history = read_history(record)
     result = diagnose_history(history, run=str(record))
     if out is not None:

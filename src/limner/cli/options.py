@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import shlex
 import sys
@@ -140,6 +141,23 @@ def pick_device(name: str) -> str:
             f"--device {name} cannot be used here ({reason}): say cpu or auto"
         ) from None
     return name
+
+
+def page_folder(out: Path | None) -> None:
+    """Make sure before any work that a page can be written into a folder; it need not exist.
+
+    Raises:
+        ConfigError: it is a file, or lies where no folder can be made.
+    """
+    if out is None:
+        return
+    there = out
+    while not (there.exists() or there.is_symlink()) and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise ConfigError(f"--out {out}: {there} is no folder: give a folder for the page")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"--out {out}: nothing can be written in {there}: give another folder")
 
 
 def device_kind(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limner.cli.options import Device, Json, Name, pick_device, print_json, say
+from limner.cli.options import Device, Json, Name, page_folder, pick_device, print_json, say
 
 if TYPE_CHECKING:
     from limner.transfer.shift import Shift
@@ -46,6 +46,7 @@ def shift(
     from limner.terminal import status
     from limner.transfer.shift import shift as measured
 
+    page_folder(out)
     with status("loading the run") as show:
         shifted = measured(
             run,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -156,7 +157,8 @@ def train(
             first_aid=first_aid,
         )
     except Interrupted:
-        write_report(out)
+        if int(os.environ.get("RANK", "0")) == 0:  # torchrun's number of the process
+            write_report(out)
         raise
     if not state.fabric.is_global_zero:
         return

@@ -26,6 +26,7 @@ EXTENSIONS = frozenset(
 # What a file claims to unfold to is looked at before it is believed.
 PIXELS = 178_956_970  # Pillow's own bound
 SAMPLES = 2**30
+FILE_BYTES = 2**34  # eight bytes a sample, and as many beside them
 
 logger = logging.getLogger(__name__)
 # Pillow warns of damaged EXIF and reads what it can: only pixels decide.
@@ -201,7 +202,7 @@ def _named(path: Path) -> Iterator[None]:
     What is no ordinary file (a pipe, a device) is refused before it is opened.
     """
     try:
-        check_file(path, at_most=2**40, error=DataError)
+        check_file(path, at_most=FILE_BYTES, error=DataError)
         yield
     except (DataError, MemoryError):
         raise
@@ -275,6 +276,10 @@ def _pillow(path: Path) -> Image.Image:
 
 def _without_metadata(path: Path) -> bytes | None:
     """Return a PNG or WebP with its pixels alone; None where there is nothing to leave out."""
+    with path.open("rb") as file:
+        start = file.read(12)
+    if not start.startswith(_PNG) and start[:4] + start[8:] != b"RIFFWEBP":
+        return None
     data = path.read_bytes()
     if data.startswith(_PNG):
         parts, place, wanted = [_PNG], len(_PNG), (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
@@ -283,7 +288,7 @@ def _without_metadata(path: Path) -> bytes | None:
             if kind in wanted:
                 parts.append(data[place : place + 12 + length])
             place += 12 + length
-    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+    else:
         parts, place, wanted = [], 12, (b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF")
         while place + 8 <= len(data):
             kind, length = struct.unpack("<4sI", data[place : place + 8])
@@ -295,8 +300,6 @@ def _without_metadata(path: Path) -> bytes | None:
             place += 8 + length + length % 2
         body = b"WEBP" + b"".join(parts)
         parts = [b"RIFF", struct.pack("<I", len(body)), body]
-    else:
-        return None
     stripped = b"".join(parts)
     return stripped if len(stripped) < len(data) else None
 

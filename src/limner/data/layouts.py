@@ -121,8 +121,9 @@ def _ordered(names: Iterable[str]) -> list[str]:
 def _recognised(root: Path) -> Splits:
     if not root.exists():
         raise DataError(f"data folder {root} does not exist: give the folder that holds the splits")
-    if root.is_file() and root.suffix.lower() != ".csv":
-        raise DataError(f"{root} is a file: give the data folder, or a CSV manifest")
+    if not root.is_dir() and (not root.is_file() or root.suffix.lower() != ".csv"):
+        kind = "a file" if root.is_file() else "a pipe or a device"
+        raise DataError(f"{root} is {kind}: give the data folder, or a CSV manifest")
     whole: dict[str, tuple[Split, str]] = {}
     partial: Splits = {}
     for layout in LAYOUTS:

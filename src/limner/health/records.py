@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from limner.errors import CheckpointError, DataError, printable
-from limner.files import read_events, read_text, read_yaml
+from limner.files import check_file, read_events, read_text, read_yaml
 from limner.health.foreign_logs import NAMES, is_loss_log, read_loss_log, series_of
 from limner.health.history import History, Series
 
@@ -174,9 +174,10 @@ def _table(text: str, path: Path) -> dict[str, Series]:
         points: dict[str, dict[int, float]] = defaultdict(dict)
         for number, row in enumerate(rows, start=2):
             step = _number(_read(row["step"]))
-            if step is None or not math.isfinite(step) or step < 0:
+            if step is None or not 0 <= step < 2**53:
                 raise DataError(
-                    f"{path}, line {number}: step is {printable(str(row['step']))}: give a number"
+                    f"{path}, line {number}: step is {printable(str(row['step'])[:40])}: give a "
+                    "whole number from 0"
                 )
             for name, cell in row.items():
                 if name in (None, "", "step", "epoch", "time") or not isinstance(cell, str):
@@ -215,6 +216,8 @@ def _tensorboard(path: Path) -> dict[str, Series]:
     )
     found: dict[str, dict[int, float]] = defaultdict(dict)
     for folder in folders:
+        for file in folder.glob("*tfevents*") if folder.is_dir() else [folder]:
+            check_file(file, at_most=MOST_BYTES, error=DataError)
         accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
         accumulator.Reload()
         for tag in accumulator.Tags().get("scalars", []):
@@ -232,4 +235,7 @@ def _number(value: object) -> float | None:
         return math.nan if value in ("nan", "inf", "-inf") else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # JSON bounds no whole number
+        return math.inf

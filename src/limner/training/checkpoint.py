@@ -26,7 +26,14 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from limner.errors import CheckpointError, ConfigError, TrainingError, ran_out_of_memory
+from limner.errors import (
+    DISK_ERRORS,
+    CheckpointError,
+    ConfigError,
+    DiskError,
+    TrainingError,
+    ran_out_of_memory,
+)
 from limner.files import fsync_folder, printable, write_bytes, write_text
 from limner.networks.pretrained import load_pickled
 from limner.run import CHECKSUMS, load_weights, step_of, unusable, verified
@@ -78,6 +85,8 @@ def save_checkpoint(state: State, run: Path) -> Path | None:
                     f"the disk is full, so the checkpoint of step {state.step} was not written; "
                     f"the one before stands: make room in {run}, then --resume"
                 ) from error
+            if error.errno in DISK_ERRORS:  # of the folder that it was to become
+                raise DiskError(folder, error) from error
             raise
     _write_best(state, run)
     prune(run, keep={state.step, *([state.best["step"]] if state.best else [])})

@@ -32,15 +32,26 @@ if TYPE_CHECKING:
 
 # Several processes ask each other this often whether one of them was told to stop.
 STEPS_BETWEEN_AGREEMENTS = 8
+# With several processes a signal lets the present wait for data last so many seconds more.
+GRACE = 10.0
 
 
 class Interrupted(LimnerError):  # noqa: N818 (no error: the user asked for it)
-    """A signal stopped the training after a checkpoint was written."""
+    """A signal stopped the training after a checkpoint was written.
 
-    def __init__(self, run: Path, signum: int, step: int) -> None:
+    Args:
+        run: the folder.
+        signum: the signal.
+        step: that of the newest checkpoint.
+        waiting: whether data were waited for that did not come.
+    """
+
+    def __init__(self, run: Path, signum: int, step: int, *, waiting: bool = False) -> None:
         name = signal.Signals(signum).name
+        where = "while data were waited for; what was learnt until" if waiting else "at"
+        kept = "is kept" if waiting else "; everything is kept"
         super().__init__(
-            f"stopped by {name} at step {step}; everything is kept in {run}: "
+            f"stopped by {name} {where} step {step}{' ' if waiting else ''}{kept} in {run}: "
             "repeat the command with --resume to go on"
         )
         self.exit_code = 128 + signum
@@ -114,7 +125,10 @@ class Loop:
             with signals.waiting():
                 return next(batches)
         except _Waiting:
-            return None
+            if self.state.fabric.world_size == 1:
+                return None
+            # The others are within their step, so nothing can be agreed on any more.
+            raise Interrupted(self.out, signals.caught[0], self.saved or 0, waiting=True) from None
         except (TrainingError, DataError) as error:
             kept = "the last checkpoint"
             if self.state.fabric.world_size == 1:  # else the others are within their step
@@ -286,7 +300,8 @@ class _Signals:
     """Collects SIGINT and SIGTERM in `caught`; a second one of either ends the process at once.
 
     In the midst of a step a signal waits for its end. While a batch is waited for, which may take
-    for ever, it ends the wait; not where several processes must agree first (`alone` is false).
+    for ever, it ends the wait; where several processes must agree first (`alone` is false), only
+    once the batch has not come for `GRACE` seconds more.
     """
 
     def __init__(self, *, alone: bool) -> None:
@@ -307,15 +322,27 @@ class _Signals:
         self.caught.append(signum)
         signal.signal(signum, signal.SIG_DFL)
         if self.breaks:
+            self._end_the_wait()
+
+    def _end_the_wait(self) -> None:
+        if self.alone:
+            raise _Waiting
+        self.before.setdefault(signal.SIGALRM, signal.signal(signal.SIGALRM, self._overdue))
+        signal.setitimer(signal.ITIMER_REAL, GRACE)
+
+    def _overdue(self, signum: int, frame: object) -> None:
+        if self.breaks:
             raise _Waiting
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Let a signal end the block by `_Waiting`, also one that came before it."""
-        self.breaks = self.alone
+        self.breaks = True
         try:
-            if self.breaks and self.caught:
-                raise _Waiting
+            if self.caught:
+                self._end_the_wait()
             yield
         finally:
             self.breaks = False
+            if self.caught and not self.alone:
+                signal.setitimer(signal.ITIMER_REAL, 0)
