@@ -125,6 +125,16 @@ def test_what_could_not_be_read_is_looked_at_again(
         assert "too large" in reasons["train/source/1.png"]
 
 
+@pytest.mark.parametrize("spoil", [pipe, endless, sparse])
+@pytest.mark.parametrize("name", ["generator.safetensors", "checksums.json"])
+def test_a_checkpoint_that_would_never_end(
+    spoil: Callable[[Path], None], name: str, home: Path, refused
+) -> None:
+    spoil(home / "run" / "checkpoints" / "00000000" / name)
+    assert name in refused("shift", "run", "data")
+    assert name in refused("train", "data", "--from", "run", "--out", "new", "--device", "cpu")
+
+
 @pytest.mark.parametrize("command", [["check"], SPLIT[:1], ["plan"], ["shift", "run"]])
 @pytest.mark.parametrize("place", ["nowhere", "a.png", "empty", "/dev/zero", "pipe", "list.csv"])
 def test_data_that_are_none(command: list[str], place: str, home: Path, refused) -> None:

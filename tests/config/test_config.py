@@ -14,6 +14,7 @@ from limner.config import (
     differences,
     documented_keys,
     read_config,
+    replace,
     resolved,
     to_yaml,
 )
@@ -175,3 +176,17 @@ def test_an_unknown_preset_lists_the_known() -> None:
 def test_a_config_is_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Config(preset="x").seed = 1  # type: ignore[misc]
+
+
+def test_a_first_map_of_one_pixel_is_refused_and_the_cures_work() -> None:
+    """A spatially-adaptive generator normalises its first map, of one pixel for each 32."""
+    by_picture = {"data.size": [32, 32], "data.load_size": None, "training.batch_size": 1}
+    by_picture["generator.norm"] = "instance"
+    by_batch = {**by_picture, "generator.norm": "batch"}
+    spade = preset("spade-small")
+    for small in (by_picture, by_batch, {**by_picture, "training.batch_size": 2}):
+        with pytest.raises(ConfigError, match=r"set data\.size=64"):
+            replace(spade, small)
+        for size in ([64, 64], [32, 64]):
+            replace(spade, {**small, "data.size": size})
+    replace(spade, {**by_batch, "training.batch_size": 2})

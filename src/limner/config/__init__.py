@@ -154,6 +154,14 @@ def _check_sizes(config: Config) -> None:
                     f"generator needs in training: set data.size={near} or let the generator "
                     "halve less often"
                 )
+    norm, multiple = config.generator.normalised, config.generator.multiple
+    one = norm == "picture" or (norm == "batch" and config.training.batch_size == 1)
+    if one and data.mode != "none" and multiple and data.size == (multiple, multiple):
+        batch = "" if norm == "picture" else " or training.batch_size=2"
+        raise ValueError(
+            f"data.size={list(data.size)} leaves the generator's first map one pixel, which cannot "
+            f"be normalised: set data.size={2 * multiple}{batch}"
+        )
     for index, discriminator in enumerate(config.discriminators):
         if min(height, width) < discriminator.smallest:
             raise ValueError(

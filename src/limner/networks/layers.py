@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sized
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -95,6 +95,14 @@ class GeneratorSettings(NetworkSettings):
     def code(self) -> int:
         """Length of the style code that it takes; 0 for none."""
         return 0
+
+    @property
+    def normalised(self) -> Literal["picture", "batch"] | None:
+        """Over what its smallest map, of one pixel a `multiple`, is normalised; None if it is not.
+
+        One number cannot be: the map needs two pixels, or the batch two pictures.
+        """
+        return None
 
     def fitted(self, size: tuple[int, int]) -> dict[str, object]:
         """Return the keys that are left open and follow from the pictures' height and width.

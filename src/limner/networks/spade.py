@@ -281,6 +281,11 @@ class SPADESettings(GeneratorSettings):
         """Length of the style code that it takes; 0 for none."""
         return self.latent
 
+    @property
+    def normalised(self) -> Literal["picture", "batch"]:
+        """Over what its first map is normalised."""
+        return "picture" if self.norm == "instance" else "batch"
+
     def fitted(self, size: tuple[int, int]) -> dict[str, object]:
         """Return the pictures' size that a style code begins, where it is left open."""
         return {} if self.size is not None else {"size": list(size)}
