@@ -82,18 +82,13 @@ def contents(home: Path) -> dict[str, str]:
 def main() -> None:
     start, folder, reason = Path(sys.argv[1]), Path(sys.argv[2]), getattr(errno, sys.argv[3])
     moments, words = int(sys.argv[4]), sys.argv[5:]
-    import torch
+    import everything  # noqa: F401
 
-    import limner.checks.checking
-    import limner.evaluation.evaluate
-    import limner.export
-    import limner.training  # noqa: F401
     from limner.cli import demo
 
     for name in ("TRAIN", "VAL", "TEST"):
         setattr(demo, name, 2)
     demo.SETTINGS = json.loads(os.environ["TINY"])
-    torch.set_num_threads(1)
     said, before = folder / "said.txt", contents(start)
     shutil.copytree(start, folder / "whole")
     status = run(words, folder / "whole", since=None, reason=reason, said=said)

@@ -16,14 +16,12 @@ import time
 from itertools import groupby
 from pathlib import Path
 
-import torch
 import torch.distributed as dist
-from lightning_fabric.strategies.ddp import DDPStrategy  # noqa: F401
 
-import limner.api
-import limner.training  # noqa: F401
+sys.path.append(str(Path(__file__).resolve().parents[1] / "helpers"))
 
-torch.set_num_threads(1)
+import everything  # noqa: F401
+
 RANKS = 2
 
 

@@ -18,18 +18,16 @@ import sys
 import time
 from pathlib import Path
 
-import torch
-
-torch.set_num_threads(1)
 sys.path.append(str(Path(__file__).resolve().parents[1] / "helpers"))
 
-from test_checkpoint import equal  # noqa: E402
-from test_resume import outcome  # noqa: E402
-from tiny import small  # noqa: E402
+import everything  # noqa: F401
+from test_checkpoint import equal
+from test_resume import outcome
+from tiny import small
 
-from limner.api import train  # noqa: E402
-from limner.files import read_events  # noqa: E402
-from limner.run import checkpoint_folder, newest  # noqa: E402
+from limner.api import train
+from limner.files import read_events
+from limner.run import checkpoint_folder, newest
 
 
 def in_a_fork(data: Path, run: Path) -> int:
