@@ -21,7 +21,7 @@ from limner.data.pairs import Half
 from limner.errors import DataError, FileError
 from limner.files import check_file, sha256
 
-VERSION = 2  # of what is measured: raise it whenever that changes, so that caches are not believed
+VERSION = 3  # of what is measured: raise it whenever that changes, so that caches are not believed
 _TIFF = (b"II", b"MM")
 _BINS = 16
 _FEW = 40  # values up to which an image is a drawing or a label map, whose details are no measure

@@ -7,12 +7,16 @@ too flat to tell gives the value that accuses nobody.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy.fft import dctn, rfft, rfft2
 
 _LONGEST = 512  # pixels of a side that are looked at: the middle of larger pictures
-# Enlargement factors that are looked for; what was enlarged by f repeats its spectrum at 1/f.
-FACTORS = (1.5, 2.0, 2.5, 3.0, 4.0)
+# Enlargement is looked for between these factors; one by f repeats a spectrum at 1/f.
+SMALLEST_FACTOR, LARGEST_FACTOR = 1.3, 4.6
+_ROWS = 24  # rows on which all factors are tried; the likeliest are looked at on all rows
+_LIKELIEST = 3
 # The luminance table of the JPEG standard (ITU-T T.81, table K.1), row by row, at quality 50.
 _LUMINANCE = np.array(
     [
@@ -40,31 +44,36 @@ def middle(grey: np.ndarray) -> np.ndarray:
 
 
 def enlargement(grey: np.ndarray) -> tuple[float, float]:
-    """Return the factor of `FACTORS` by which a picture was most likely enlarged, and how alike
-    (0 to 1) its spectrum and the copies are that such an enlargement makes.
+    """Return the factor by which a picture was most likely enlarged, and how alike (0 to 1) its
+    spectrum and the copies are that such an enlargement makes.
 
     Interpolation by a factor f makes copies of the spectrum at multiples of 1/f, which the filter
     dampens and does not remove (Gallagher 2005; here in the frequency domain, where it also sees a
-    factor of two). Looked at around 1/2f, where both copies are strong; the smaller of rows and
-    columns counts.
+    factor of two). Every factor from `SMALLEST_FACTOR` to `LARGEST_FACTOR` is tried, along rows
+    and columns apart, since both need not be enlarged alike; the smaller likeness counts.
     """
     if min(grey.shape) < 32:
         return 1.0, 0.0
-    spectra = []
+    found = []
     for part in (grey, grey.T):
-        window = np.hanning(part.shape[1]).astype(np.float32)
-        spectra.append(rfft((part - part.mean(axis=1, keepdims=True)) * window, axis=1))
-    found = [
-        (min(_alike(each, factor, grey.shape[1 - k]) for k, each in enumerate(spectra)), factor)
-        for factor in FACTORS
-    ]
-    copies, factor = max(found)
-    return factor, copies
+        length = part.shape[1]
+        window = np.hanning(length).astype(np.float32)
+        spectrum = rfft((part - part.mean(axis=1, keepdims=True)) * window, axis=1)
+        some = spectrum[:: -(-len(spectrum) // _ROWS)]
+        offsets = np.arange(
+            math.ceil(length / LARGEST_FACTOR), math.floor(length / SMALLEST_FACTOR) + 1
+        )
+        likely = np.argsort([_alike(some, int(offset)) for offset in offsets])[-_LIKELIEST:]
+        copies, offset = max((_alike(spectrum, int(each)), int(each)) for each in offsets[likely])
+        found.append((copies, length / offset))
+    return min(factor for _, factor in found), min(copies for copies, _ in found)
 
 
-def _alike(spectrum: np.ndarray, factor: float, length: int) -> float:
-    """Return how alike the spectra of rows (of `length`) and their copies at 1/factor are."""
-    offset = round(length / factor)
+def _alike(spectrum: np.ndarray, offset: int) -> float:
+    """Return how alike the spectra of rows and their copies `offset` frequencies on are.
+
+    Looked at around half of it, where both copies are strong.
+    """
     first = np.arange(max(2, round(0.28 * offset)), (offset + 1) // 2)
     if len(first) < 4:
         return 0.0
