@@ -396,8 +396,6 @@ def _train(
         except (TrainingError, DataError, OutOfMemoryError) as error:
             events.emit("stopped", step=state.step, reason=str(error))
             raise
-    if fabric.world_size > 1:
-        atexit.register(_leave_group)
     return state
 
 
@@ -451,6 +449,8 @@ def build_fabric(config: Config, accelerator: str, devices: int | None) -> Fabri
         precision=config.training.precision,
     )
     fabric.launch()
+    if world > 1:
+        atexit.register(_leave_group)
     return fabric
 
 

@@ -44,3 +44,5 @@ found["running"] = network.get_buffer("blocks.0.norm1.norm.running_mean")
 save_file(
     {name: value.contiguous() for name, value in found.items()}, folder / f"{rank}.safetensors"
 )
+# As the command line does: gloo's threads must not outlive the interpreter.
+dist.destroy_process_group()
