@@ -7,12 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import alive, once, parent_of, wait_for
 from small_cells import carry_out, tiny_changes, tiny_task
 
 from limner.errors import ConfigError
@@ -48,20 +47,6 @@ def figures(plan: Plan, out: Path) -> dict[str, dict]:
     return results
 
 
-def wait_for(condition) -> None:
-    while not condition():
-        time.sleep(0.05)
-
-
-def parent_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
-
-
 @pytest.fixture
 def scheduler(tmp_path: Path) -> Iterator[str]:
     """The file that a scheduler with two workers wrote."""
@@ -81,16 +66,6 @@ def scheduler(tmp_path: Path) -> Iterator[str]:
         process.wait()
 
 
-def wait_in_thread(condition, then) -> threading.Thread:
-    def wait() -> None:
-        wait_for(condition)
-        then()
-
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    return thread
-
-
 def begun(out: Path, cell: str) -> list[dict]:
     return [e for e in read_events(out) if e["event"] == "cell-started" and e["cell"] == cell]
 
@@ -108,7 +83,7 @@ def test_a_worker_that_dies_in_the_middle_of_a_cell_is_replaced(
         killed.append(child)
         os.kill(parent_of(child), signal.SIGKILL)
 
-    killer = wait_in_thread(lambda: steps_done(add) > 16, kill_its_worker)
+    killer = once(lambda: steps_done(add) > 16, kill_its_worker)
     run_cells(plan, out=out, cluster=scheduler)
     killer.join()
     first, second = begun(out, "add")
@@ -146,7 +121,7 @@ def test_a_signal_and_the_death_of_the_client_end_what_its_workers_do(
     # Nothing was cut off: the workers asked for a checkpoint.
     assert all(read_events(run)[-1]["event"] == "interrupted" for run in runs)
 
-    killer = wait_in_thread(
+    killer = once(
         lambda: all(steps_done(run) > step + 8 for run, step in zip(runs, reached, strict=True)),
         lambda: os.kill(os.getpid(), signal.SIGINT),
     )
