@@ -15,8 +15,11 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-import everything  # noqa: F401
+import torch
 
+import limner.evaluation.evaluate
+import limner.export
+import limner.training  # noqa: F401
 from limner.cli import main
 
 
@@ -36,6 +39,7 @@ def run(folder: Path, words: list[str], said: Path) -> int:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)
     for place, line in json.loads(sys.argv[1]):
         words_said = Path(place).with_name(f"{Path(place).name}.said")
         ended = run(Path(place), line, words_said)

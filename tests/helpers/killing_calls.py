@@ -107,7 +107,17 @@ def results(home: Path) -> dict[str, str]:
 
 def main() -> None:
     start, folder, command = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    import everything  # noqa: F401
+    import torch
+
+    import limner.checks.checking
+    import limner.evaluation.evaluate
+    import limner.export
+    import limner.training  # noqa: F401
+
+    # Others would wait longer for what a training imports than their forks save.
+    if command in ("train", "experiment"):
+        import everything  # noqa: F401
+    torch.set_num_threads(1)
 
     first, again = COMMANDS[command]
     whole, said = folder / "whole", folder / "said.txt"

@@ -82,7 +82,17 @@ def contents(home: Path) -> dict[str, str]:
 def main() -> None:
     start, folder, reason = Path(sys.argv[1]), Path(sys.argv[2]), getattr(errno, sys.argv[3])
     moments, words = int(sys.argv[4]), sys.argv[5:]
-    import everything  # noqa: F401
+    import torch
+
+    import limner.checks.checking
+    import limner.evaluation.evaluate
+    import limner.export
+    import limner.training  # noqa: F401
+
+    # Others would wait longer for what a training imports than their forks save.
+    if words[0] in ("demo", "train", "experiment"):
+        import everything  # noqa: F401
+    torch.set_num_threads(1)
 
     from limner.cli import demo
 
