@@ -196,6 +196,7 @@ def train(
     cache_folder: Path | None = None,
     progress: bool = False,
     command: str = "",
+    note: str = "",
     first_aid: FirstAid = "observe",
 ) -> State:
     """Train a run to its end, or until a signal stops it.
@@ -217,6 +218,7 @@ def train(
         cache_folder: where decoded images are kept; None for the user's cache folder.
         progress: show a progress bar on standard error.
         command: what the user typed, for the log.
+        note: a line that is said before all others as the training begins.
         first_aid: whether the record is diagnosed meanwhile, and remedies are said.
 
     Returns:
@@ -255,6 +257,7 @@ def train(
             cache_folder=cache_folder,
             progress=progress,
             command=command,
+            note=note,
             first_aid=first_aid,
         )
 
@@ -271,6 +274,7 @@ def _train(
     cache_folder: Path | None,
     progress: bool,
     command: str,
+    note: str,
     first_aid: FirstAid,
 ) -> State:
     """Train in one of the processes that `fabric` joins; the rest is as `train` has it."""
@@ -347,7 +351,7 @@ def _train(
             events.listeners.append(watcher)
         stack.callback(events.close)
         facts = session_facts(state, data, command)
-        facts["introduction"] = introduction(facts, data, out)
+        facts["introduction"] = [*filter(None, [note]), *introduction(facts, data, out)]
         if checkpoint is None:
             events.emit("start", **facts)
             if findings:

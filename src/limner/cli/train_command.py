@@ -122,8 +122,6 @@ def train(
     if start is not None and preset is None and config is None:
         chosen = settings_from(start)
     else:
-        if preset is None and config is None:
-            say(f"no --preset was named: {DEFAULT}, `limner presets` lists others", aside=True)
         chosen = settings_of(preset=preset, config=config)
     flags = {
         "training.epochs": epochs,
@@ -154,6 +152,9 @@ def train(
             weights=weights,
             progress=True,
             command=command_line(),
+            note=""
+            if begun is not None or preset is not None or resume
+            else f"no --preset was named: {DEFAULT}, `limner presets` lists others",
             first_aid=first_aid,
         )
     except Interrupted:
