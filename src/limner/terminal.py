@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from limner.errors import printable
@@ -97,17 +98,32 @@ def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def stages() -> Iterator[Callable[[int, int, str], None]]:
-    """Show a bar for each stage of some work; call what it gives with done, total and name."""
+def stages(*, left: bool = False) -> Iterator[Callable[[int, int, str], None]]:
+    """Show a bar for each stage of some work; call what it gives with done, total and name.
+
+    With `left` a bar tells how long the rest takes at the pace so far.
+    """
     with _shown(Bars(transient=True)) as bars:
-        known: dict[str, int] = {}
+        known: dict[str, tuple[int, int, float]] = {}
 
         def show(done: int, total: int, what: str) -> None:
             if what not in known:
-                known[what] = bars.add(what, total=total)
-            bars.update(known[what], done=done, total=total)
+                known[what] = bars.add(what, total=total), done, monotonic()
+            bar, before, begin = known[what]
+            words = None
+            if left and done > before:
+                words = f"{_span((monotonic() - begin) / (done - before) * (total - done))} left"
+            bars.update(bar, done=done, total=total, words=words)
 
         yield show
+
+
+def _span(seconds: float) -> str:
+    """Return a length of time to the precision that a guess has."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 @contextmanager

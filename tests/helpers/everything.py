@@ -14,7 +14,6 @@ import scipy.stats
 import torch
 import torch._dynamo
 import torch.utils.tensorboard
-import torchmetrics
 
 import limner.api
 import limner.checks.checking

@@ -58,7 +58,7 @@ def enlargement(grey: np.ndarray) -> tuple[float, float]:
     for part in (grey, grey.T):
         length = part.shape[1]
         window = np.hanning(length).astype(np.float32)
-        spectrum = rfft((part - part.mean(axis=1, keepdims=True)) * window, axis=1)
+        spectrum = np.asarray(rfft((part - part.mean(axis=1, keepdims=True)) * window, axis=1))
         some = spectrum[:: -(-len(spectrum) // _ROWS)]
         offsets = np.arange(
             math.ceil(length / LARGEST_FACTOR), math.floor(length / SMALLEST_FACTOR) + 1

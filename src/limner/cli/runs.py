@@ -18,6 +18,7 @@ from limner.cli.options import (
     Statistics,
     pick_device,
     print_json,
+    read_bytes,
     say,
 )
 
@@ -27,7 +28,9 @@ def translate(
     inputs: list[str],
     *,
     out: Path,
-    size: str = "trained",
+    size: str | None = None,
+    tiles: Literal["exact", "fast", "off", "auto"] = "auto",
+    memory: str | None = None,
     side: Literal["auto", "left", "right", "whole"] = "auto",
     convert: Annotated[bool, Parameter(negative=())] = False,
     recursive: Annotated[bool, Parameter(negative=())] = False,
@@ -60,6 +63,7 @@ def translate(
     - `limner translate runs/facades a.png "more/*.png" --out photos --size original`
     - `limner translate runs/facades facades/test --side right --out photos`
     - `limner translate runs/city cityscapes/test_label --out photos`
+    - `limner translate runs/tissue slide.tif --out stained --tiles fast --memory 2GiB`
     - `limner translate runs/ct contrasts.csv --out ct --masks bodies`
     - `limner translate runs/vae labels/ --out dusk --style evening.jpg`
     - `limner translate runs/vae labels/ --out many --samples 5`
@@ -75,6 +79,14 @@ def translate(
         Folder for the results.
     size
         `trained` resizes as in training; `original` keeps each picture's size; or HEIGHTxWIDTH.
+        Without it trained, or with `--tiles exact` and `fast` original.
+    tiles
+        Translate large pictures in tiles into tiled TIFFs, without seams and within `--memory`;
+        a run of the same command that was stopped goes on. exact: as untiled (several passes where
+        norms span the picture); fast: one pass, norms with the statistics of a sample. auto
+        takes tiles for pictures that do not fit whole; off takes none.
+    memory
+        What a picture may take, such as 2GiB; without it most of what is free.
     side
         Translate one half of side-by-side pairs; auto does where a picture is twice as wide as
         those of the training, and says so.
@@ -117,15 +129,19 @@ def translate(
         georeferenced,
         latent_of,
         masks_of,
+        memory_for,
         outside_masks,
         plan_translation,
         read_style,
         result_suffix,
         sides_of,
+        tiled_sources,
         translate_file,
+        translate_in_tiles,
     )
-    from limner.terminal import progress
+    from limner.terminal import progress, stages
 
+    room = read_bytes(memory, option="--memory")
     device = pick_device(device)
     translator = Translator.load(
         run,
@@ -149,12 +165,17 @@ def translate(
         samples=samples,
         recursive=recursive,
     )
-    tasks = planned(suffix=result_suffix(config, as_))
+    suffix = result_suffix(config, as_)
+    tasks = planned(suffix=suffix)
     if georeferenced([source for source, _ in tasks]):
-        tasks = planned(suffix=".tif")
+        tasks = planned(suffix=(suffix := ".tif"))
     sources = list(dict.fromkeys(source for source, _ in tasks))
     more = further_sources(inputs)
     check_sources(config, sources, more=more)
+    size = size or ("original" if tiles in ("exact", "fast") else "trained")
+    room = memory_for(room)
+    tiled, needs = tiled_sources(translator, sources, tiles=tiles, size=size, memory=room)
+    tasks = planned(suffix=suffix, tiffs=tiled)
     of_source = {} if masks is None else masks_of(sources, masks)
     said = outside_masks(config, as_) if masks is not None or config.data.mask else None
     halves, note = sides_of(config, sources, side=side, size=size)
@@ -165,20 +186,42 @@ def translate(
     codes = None if samples is None else draw_codes(samples, latent_of(config), seed=seed)
     with progress("translating", len(tasks)) as advance:
         for number, (source, result) in enumerate(tasks):
-            translate_file(
-                translator,
-                source,
-                result,
-                size=size,
-                side=halves[source],
-                instances=instances,
-                style=picture,
-                code=None if codes is None else codes[number % len(codes)][None],
-                wanted_type=as_,
-                truncate=truncate,
-                more=more.get(source, ()),
-                mask=of_source.get(source),
-            )
+            code = None if codes is None else codes[number % len(codes)][None]
+            if needs is not None and source in tiled:
+                with stages(left=True) as show:
+                    translate_in_tiles(
+                        translator,
+                        source,
+                        result,
+                        mode=tiled[source],
+                        needs=needs,
+                        memory=room,
+                        style=picture,
+                        code=code,
+                        side=halves[source],
+                        instances=instances,
+                        wanted_type=as_,
+                        truncate=truncate,
+                        more=more.get(source, ()),
+                        mask=of_source.get(source),
+                        progress=lambda what, done, total: show(done, total, what),
+                        tell=partial(say, aside=True),
+                    )
+            else:
+                translate_file(
+                    translator,
+                    source,
+                    result,
+                    size=size,
+                    style=picture,
+                    code=code,
+                    side=halves[source],
+                    instances=instances,
+                    wanted_type=as_,
+                    truncate=truncate,
+                    more=more.get(source, ()),
+                    mask=of_source.get(source),
+                )
             advance()
     if json:
         print_json([{"input": source, "output": result} for source, result in tasks])

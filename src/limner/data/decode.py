@@ -12,11 +12,20 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-import tifffile
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from limner.data.tiff import (
+    JPEG,
+    PALETTE,
+    height_width_channels,
+    meant,
+    opened_tiff,
+    palette_colours,
+    tiff_orientation,
+    widened,
+)
 from limner.errors import DataError
 from limner.files import check_file
 
@@ -27,6 +36,7 @@ EXTENSIONS = frozenset(
 PIXELS = 178_956_970  # Pillow's own bound
 SAMPLES = 2**30
 FILE_BYTES = 2**34  # eight bytes a sample, and as many beside them
+WINDOWED = 2**34  # pixels of a TIFF that is read by windows alone: 131,072 x 131,072
 
 logger = logging.getLogger(__name__)
 # Pillow warns of damaged EXIF and reads what it can: only pixels decide.
@@ -46,14 +56,6 @@ _MODES = {
     "RGBA": ("RGBA", 4),
 }
 _ORIENTATION = 0x0112  # the EXIF and TIFF tag
-
-# A damaged file is reported by one DataError; without a handler tifffile's remarks on it would
-# reach stderr through logging's last resort.
-logging.getLogger("tifffile").addHandler(logging.NullHandler())
-
-# TIFF 6.0, tag 262.
-_MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
-_JPEG = (6, 7)  # tag 259: with these, YCbCr is the codec's affair and RGB comes out
 
 
 class Header(NamedTuple):
@@ -83,7 +85,7 @@ def decode(path: Path) -> Tensor:
     Raises `DataError`, naming the file and the cure, for what is missing, damaged, truncated or of
     another kind (CMYK), and for more than `PIXELS` pixels or `SAMPLES` samples.
     """
-    with _named(path):
+    with named(path):
         kind = _kind(path)
         if kind == "tiff":
             pixels, orientation = _tiff_pixels(path)
@@ -111,7 +113,7 @@ def decode_ids(path: Path) -> Tensor:
 
     A palette gives its indices (1 channel), a grey PNG or BMP of 1, 2 or 4 bits its own values.
     """
-    with _named(path):
+    with named(path):
         if _kind(path) == "pillow":
             with _pillow(path) as image:
                 levels = 2 ** _png_bits(path) - 1 if image.format == "PNG" else 255
@@ -124,12 +126,13 @@ def decode_ids(path: Path) -> Tensor:
     return decode(path)
 
 
-def probe(path: Path) -> Header:
+def probe(path: Path, *, windows: bool = False) -> Header:
     """Read channels, height, width and bits a sample from a file's header; no pixel is decoded.
 
-    The same errors as `decode`, as far as the header shows them.
+    The same errors as `decode`, as far as the header shows them. A TIFF of which only `windows`
+    are decoded may have more pixels.
     """
-    with _named(path):
+    with named(path):
         kind = _kind(path)
         if kind == "tiff":
             read, orientation = _tiff_header(path)
@@ -142,12 +145,12 @@ def probe(path: Path) -> Header:
                 orientation = _pillow_orientation(image, path)
         if orientation >= 5:  # 5 to 8 turn the image by a quarter
             read = read._replace(height=read.width, width=read.height)
-        return _bounded(read, path)
+        return _bounded(read, path, pixels=WINDOWED if windows and kind == "tiff" else PIXELS)
 
 
-def header(path: Path) -> tuple[int, int, int]:
-    """Read (channels, height, width) of an image file without decoding its pixels."""
-    read = probe(path)
+def header(path: Path, *, windows: bool = False) -> tuple[int, int, int]:
+    """Read (channels, height, width) of an image file as `probe` does."""
+    read = probe(path, windows=windows)
     return read.channels, read.height, read.width
 
 
@@ -158,11 +161,11 @@ def stored_channels(path: Path) -> int:
 
 def palette_of(path: Path) -> np.ndarray | None:
     """Return the colours that a file's indices stand for, N x 3 uint8; None without a palette."""
-    with _named(path):
+    with named(path):
         kind = _kind(path)
         if kind == "tiff":
-            with _opened_tiff(path) as (_, page):
-                return _palette(page.colormap) if page.photometric == _PALETTE else None
+            with opened_tiff(path) as (_, page):
+                return palette_colours(page.colormap) if page.photometric == PALETTE else None
         if kind == "pillow":
             with _pillow(path) as image:
                 colours = image.getpalette("RGB") if image.mode == "P" else None
@@ -175,10 +178,10 @@ def is_lossy(path: Path) -> bool:
 
     A TIFF whose strips are JPEG counts too.
     """
-    with _named(path):
+    with named(path):
         if _kind(path) == "tiff":
-            with _opened_tiff(path) as (_, page):
-                return page.compression in _JPEG
+            with opened_tiff(path) as (_, page):
+                return page.compression in JPEG
         with path.open("rb") as file:
             start = file.read(16)
         return start.startswith(b"\xff\xd8") or start[8:16] == b"WEBPVP8 "
@@ -196,7 +199,7 @@ def orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
+def named(path: Path) -> Iterator[None]:
     """Turn whatever a decoder raises on bad bytes into a `DataError` that names the file.
 
     What is no ordinary file (a pipe, a device) is refused before it is opened.
@@ -230,13 +233,14 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
-def _bounded(read: Header, path: Path) -> Header:
-    pixels = read.height * read.width
-    if pixels > PIXELS or pixels * read.channels > SAMPLES:
+def _bounded(read: Header, path: Path, *, pixels: int = PIXELS) -> Header:
+    claimed = read.height * read.width
+    samples = SAMPLES * (pixels // PIXELS)
+    if claimed > pixels or claimed * read.channels > samples:
+        cure = "cut it into tiles" if pixels == PIXELS else "cut it into several pictures"
         raise DataError(
             f"{path} claims {read.width}x{read.height} pixels of {read.channels} channels, more "
-            f"than the {PIXELS:,} pixels or {SAMPLES:,} samples that are decoded at once: cut it "
-            "into tiles"
+            f"than the {pixels:,} pixels or {samples:,} samples that are read of one file: {cure}"
         )
     return read
 
@@ -377,111 +381,19 @@ def _png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
 
 def _tiff_header(path: Path) -> tuple[Header, int]:
     """Return the header (before orientation) and the orientation of a TIFF's first image."""
-    with _opened_tiff(path) as (series, page):
-        shape = _height_width_channels(series, path)[1]
-        channels = 3 if page.photometric == _PALETTE else shape[2]
-        if page.photometric == _PALETTE or page.bitspersample < 8 or page.dtype is None:
-            return Header(channels, shape[0], shape[1]), _tiff_orientation(page)
-        dtype = torch.from_numpy(_widened(np.empty(0, page.dtype))).dtype
-        return Header(channels, shape[0], shape[1], dtype), _tiff_orientation(page)
+    with opened_tiff(path) as (series, page):
+        shape = height_width_channels(series, path)[1]
+        channels = 3 if page.photometric == PALETTE else shape[2]
+        if page.photometric == PALETTE or page.bitspersample < 8 or page.dtype is None:
+            return Header(channels, shape[0], shape[1]), tiff_orientation(page)
+        dtype = torch.from_numpy(widened(np.empty(0, page.dtype))).dtype
+        return Header(channels, shape[0], shape[1], dtype), tiff_orientation(page)
 
 
 def _tiff_pixels(path: Path) -> tuple[np.ndarray, int]:
     """Return H x W x C pixels and the orientation of a TIFF's first image."""
-    with _opened_tiff(path) as (series, page):
-        order, shape = _height_width_channels(series, path)
+    with opened_tiff(path) as (series, page):
+        order, shape = height_width_channels(series, path)
         _bounded(Header(shape[2], shape[0], shape[1]), path)
         pixels = series.asarray().transpose(order).reshape(shape)
-        if page.photometric == _PALETTE:
-            pixels = _palette(page.colormap)[pixels[..., 0]]
-        elif pixels.dtype == np.bool_:
-            pixels = pixels.astype(np.uint8) * 255
-        if page.photometric == _MINISWHITE:
-            pixels = np.iinfo(pixels.dtype).max - pixels
-        return _widened(pixels), _tiff_orientation(page)
-
-
-def _widened(pixels: np.ndarray) -> np.ndarray:
-    """Return samples in a type that tensors compute with, in the machine's order of bytes."""
-    kind = pixels.dtype.kind, pixels.dtype.itemsize
-    wider = {("i", 1): np.int16, ("u", 4): np.int64, ("f", 2): np.float32}
-    return pixels.astype(wider.get(kind, pixels.dtype.newbyteorder("=")), copy=False)
-
-
-@contextlib.contextmanager
-def _opened_tiff(path: Path) -> Iterator[tuple[tifffile.TiffPageSeries, tifffile.TiffPage]]:
-    """Open a TIFF and check that its first image is of a kind that can be used."""
-    with tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        page = series.keyframe
-        ends = [
-            offset + count
-            for each in series.pages
-            if each is not None
-            for offset, count in zip(each.dataoffsets, each.databytecounts, strict=True)
-        ]
-        # JPEG strips that end early would decode to grey without a word.
-        if max(ends, default=0) > path.stat().st_size:
-            raise ValueError(f"{max(ends)} bytes expected, {path.stat().st_size} found")
-        _check_tiff(page, path)
-        yield series, page
-
-
-def _check_tiff(page: tifffile.TiffPage, path: Path) -> None:
-    dtype, bits = page.dtype, page.bitspersample
-    if dtype is None or dtype.kind not in "buif" or (dtype.kind in "ui" and bits > 32):
-        raise DataError(
-            f"{path} holds {dtype} samples: save it with integers of at most 32 bits or with "
-            "floating point numbers"
-        )
-    if page.photometric == _PALETTE and bits <= 8:
-        return
-    if bits not in (1, 8, 16, 32, 64):
-        raise DataError(f"{path} has {bits} bits a sample: save it with 8, 16 or 32")
-    if page.photometric == _MINISWHITE and dtype.kind not in "bu":
-        raise DataError(f"{path} counts from white in signed numbers: save it with black as 0")
-    grey_or_rgb = page.photometric in (_MINISWHITE, _MINISBLACK, _RGB)
-    if not grey_or_rgb and not (page.photometric == _YCBCR and page.compression in _JPEG):
-        name = getattr(page.photometric, "name", page.photometric)
-        raise DataError(f"{path} is a {name} image: convert it to RGB or to grey first")
-
-
-def _height_width_channels(
-    series: tifffile.TiffPageSeries, path: Path
-) -> tuple[tuple[int, ...], tuple[int, int, int]]:
-    """Return the order that brings a series to H, W, C, and its shape in that order.
-
-    Axes are tifffile's letters. An array of H x W x C that was written without a word on its axes
-    (`tifffile.imwrite(path, array)`) calls its first axis Q, unknown, though it is the height: the
-    channels are then the shorter one of the first and the last axis.
-    """
-    axes, shape = series.axes, series.shape
-    others = [i for i, axis in enumerate(axes) if axis not in "YX"]
-    if "Y" not in axes or "X" not in axes or len(others) > 1:
-        size = " x ".join(f"{axis}:{n}" for axis, n in zip(axes, shape, strict=True))
-        raise DataError(
-            f"{path} is a stack ({size}): save one image of height x width x channels a file"
-        )
-    if not others:
-        order = (axes.index("Y"), axes.index("X"))
-        return order, (shape[order[0]], shape[order[1]], 1)
-    if axes == "QYX" and shape[2] < shape[0]:
-        order = (0, 1, 2)
-    else:
-        order = (axes.index("Y"), axes.index("X"), others[0])
-    return order, (shape[order[0]], shape[order[1]], shape[order[2]])
-
-
-def _palette(colormap: np.ndarray | None) -> np.ndarray:
-    """Return a palette as N x 3 uint8; TIFF's own is 3 x N with 16 bits."""
-    if colormap is None:
-        raise ValueError("a palette image without its palette")
-    # Some writers leave 8 bit values in the 16 bit fields.
-    shift = 8 if colormap.max() > 255 else 0
-    return (colormap.T >> shift).astype(np.uint8)
-
-
-def _tiff_orientation(page: tifffile.TiffPage) -> int:
-    tag = page.tags.get(274)
-    value = tag.value if tag is not None else 1
-    return int(value) if value in range(1, 9) else 1
+        return meant(pixels, page), tiff_orientation(page)

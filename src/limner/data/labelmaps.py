@@ -53,7 +53,11 @@ def read_labels(path: Path, maps: LabelMaps, *, half: Half | None = None) -> Ten
         DataError: the file is no label map of this coding, or an id or colour has no class; the
             first is named.
     """
-    codes = read_codes(path, coding=maps.coding, half=half)
+    return labels_of(read_codes(path, coding=maps.coding, half=half), maps, path=path)
+
+
+def labels_of(codes: np.ndarray, maps: LabelMaps, *, path: Path) -> Tensor:
+    """Return the ids of a label map's values, H x W, int32; raises as `read_labels`."""
     ids = ids_of(codes, maps)
     wrong = ids < 0
     if wrong.any():
@@ -67,32 +71,35 @@ def read_codes(path: Path, *, coding: str, half: Half | None = None) -> np.ndarr
     Ids may be any type of whole numbers, and grey that is written as red = green = blue; a grey
     map's values are colours where colours are asked for.
     """
-    if coding == "ids":
-        image = decode_ids(path)
-        if len(image) > 2 and not is_grey(image):
-            raise DataError(
-                f"{path} is a colour image where data.labels takes a map of class ids: save ids "
-                "as one channel, or name the classes' colours in dataset.yaml and set "
-                "data.labels.coding=exact"
-            )
-        codes = whole_numbers(image[0], path).numpy().astype(np.int32)
-    else:
-        image = decode(path)
-        if len(image) > 4 or image.dtype != torch.uint8:
-            raise DataError(
-                f"{path} has {len(image)} channels of {8 * image.dtype.itemsize} bits where "
-                f"data.labels.coding={coding} takes 8-bit colours: set data.labels.coding=ids if "
-                "its values are class ids"
-            )
-        colour = image[:3] if len(image) > 2 else image[:1].expand(3, -1, -1)
-        red, green, blue = (channel.numpy().astype(np.int32) for channel in colour)
-        codes = (red << 16) + (green << 8) + blue
+    image = decode_ids(path) if coding == "ids" else decode(path)
+    codes = codes_of(image, coding=coding, path=path)
     if half is None:
         return codes
     height, width = codes.shape
     if width % 2:
         raise DataError(odd_width(path, width, height))
     return codes[:, : width // 2] if half == "left" else codes[:, width // 2 :]
+
+
+def codes_of(image: Tensor, *, coding: str, path: Path) -> np.ndarray:
+    """Return the values of a decoded label map, C x H x W, as `read_codes` does."""
+    if coding == "ids":
+        if len(image) > 2 and not is_grey(image):
+            raise DataError(
+                f"{path} is a colour image where data.labels takes a map of class ids: save ids "
+                "as one channel, or name the classes' colours in dataset.yaml and set "
+                "data.labels.coding=exact"
+            )
+        return whole_numbers(image[0], path).numpy().astype(np.int32)
+    if len(image) > 4 or image.dtype != torch.uint8:
+        raise DataError(
+            f"{path} has {len(image)} channels of {8 * image.dtype.itemsize} bits where "
+            f"data.labels.coding={coding} takes 8-bit colours: set data.labels.coding=ids if "
+            "its values are class ids"
+        )
+    colour = image[:3] if len(image) > 2 else image[:1].expand(3, -1, -1)
+    red, green, blue = (channel.numpy().astype(np.int32) for channel in colour)
+    return (red << 16) + (green << 8) + blue
 
 
 def is_grey(image: Tensor) -> bool:
@@ -173,7 +180,11 @@ def read_instances(path: Path) -> Tensor:
 
     Of colours and of more than 16 bits only the difference counts: they are numbered anew.
     """
-    image = decode_ids(path)
+    return instances_of(decode_ids(path), path=path)
+
+
+def instances_of(image: Tensor, *, path: Path) -> Tensor:
+    """Return the ids of a decoded instance map, C x H x W, as `read_instances` does."""
     if len(image) <= 2 and image.dtype in (torch.uint8, torch.uint16):
         return image[0].to(torch.int32)
     channels = [channel.to(torch.int64) for channel in image[:3]]

@@ -20,7 +20,11 @@ _BINS = 256
 
 def read_mask(path: Path) -> Tensor:
     """Return which pixels count, 1 x H x W booleans: those not 0 in the mask's first channels."""
-    image = decode_ids(path)
+    return counted(decode_ids(path))
+
+
+def counted(image: Tensor) -> Tensor:
+    """Return which pixels of a decoded mask, C x H x W, count, as `read_mask` does."""
     colours = image[: 3 if len(image) > 2 else 1]
     return (colours.to(torch.float32) != 0).any(dim=0, keepdim=True)
 
@@ -32,13 +36,18 @@ def fitted_mask(path: Path, size: tuple[int, int], *, own: set[tuple[int, int]])
         DataError: it cannot be read, or has none of the pictures' `own` sizes.
     """
     mask = read_mask(path)
-    if tuple(mask.shape[-2:]) not in own:
-        height, width = min(own)
-        raise DataError(
-            f"{path} is {mask.shape[-1]}x{mask.shape[-2]} and its picture {width}x{height}: a mask "
-            "must have its picture's size, so make it anew"
-        )
+    height, width = mask.shape[-2:]
+    if (height, width) not in own:
+        raise DataError(other_size(path, (height, width), min(own)))
     return resize(mask.to(torch.uint8), size, interpolation="nearest").bool()
+
+
+def other_size(path: Path, size: tuple[int, int], own: tuple[int, int]) -> str:
+    """Return the sentence on a mask of another (height, width) than its picture's `own`."""
+    return (
+        f"{path} is {size[1]}x{size[0]} and its picture {own[1]}x{own[0]}: a mask must have its "
+        "picture's size, so make it anew"
+    )
 
 
 def otsu_mask(image: Tensor, counts: Tensor | None = None) -> Tensor:

@@ -51,13 +51,17 @@ def read_sources(paths: Sequence[Path], *, stated: bool = False) -> Tensor:
     Where some are of 8 and others of 16 bits, those of 8 are spread over 16, as the range of their
     type has it; with a `stated` range values stay as they are.
     """
-    images = [decode(path) for path in paths]
+    return joined([decode(path) for path in paths], paths, stated=stated)
+
+
+def joined(images: Sequence[Tensor], paths: Sequence[Path], *, stated: bool) -> Tensor:
+    """Join the channels of a source's decoded files as `read_sources` does."""
     for image, path in zip(images, paths, strict=True):
         if image.shape[-2:] != images[0].shape[-2:]:
             raise DataError(_unequal(paths[0], _of(images[0]), path, _of(image)))
     types = {image.dtype for image in images}
     if len(types) == 1:
-        return torch.cat(images) if len(images) > 1 else images[0]
+        return torch.cat(list(images)) if len(images) > 1 else images[0]
     if types == {torch.uint8, torch.uint16} and not stated:
         return torch.cat([to_uint16(image) for image in images])
     return torch.cat([image.double() for image in images])

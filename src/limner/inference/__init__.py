@@ -3,6 +3,7 @@
 from limner.inference.backends import BACKENDS
 from limner.inference.carried_tags import georeferenced
 from limner.inference.style import check_style, draw_codes, latent_of, read_style
+from limner.inference.tiled_files import memory_for, tiled_sources, translate_in_tiles
 from limner.inference.translate_files import (
     default_cache_folder,
     open_pairs,
@@ -35,6 +36,7 @@ __all__ = [
     "georeferenced",
     "latent_of",
     "masks_of",
+    "memory_for",
     "open_pairs",
     "outside_masks",
     "pad_to_multiple",
@@ -45,7 +47,9 @@ __all__ = [
     "result_suffix",
     "shown_source",
     "sides_of",
+    "tiled_sources",
     "to_bytes",
     "translate_file",
+    "translate_in_tiles",
     "write_picture",
 ]

@@ -164,9 +164,8 @@ def translate_file(
     told = carried_from(source).resized((own[0], own[1]), (picture.shape[-2], picture.shape[-1]))
     carried = told if side is None else Carried({}, told.resolution)
     if truncate:
-        shown = picture[0].cpu()
-        shown = shown if counts is None else torch.where(counts, shown, -1.0)
-        _write_samples(to_bytes(shown, truncate=True).numpy(), result, carried=carried)
+        values = file_values(config, picture[0], counts=counts, truncate=True)
+        _write_samples(values, result, carried=carried)
     else:
         write_values(config, picture[0], result, wanted=wanted_type, counts=counts, carried=carried)
 
@@ -196,23 +195,35 @@ def read_source(
             )
         half = width // 2
         image = image[..., :half] if side == "left" else image[..., half:]
-    cure = f"save it with {data.channels[0]}, or take a run trained with data.convert=true"
-    image = as_channels(
-        image, data.channels[0], convert=data.convert and not more, path=path, cure=cure
-    )
     wanted = _size(size, image, config)
-    how = "bicubic" if data.interpolation[0] == "auto" else data.interpolation[0]
-    if span is None:
-        scaled, counts = to_float(resize(image, wanted, interpolation=how)), None
-    else:
-        scaled, counts = span.to_network(image, path=path)
-        scaled, counts = resized(scaled, counts, wanted, interpolation=how)
+    scaled, counts = network_values(config, image, wanted, path=path, alone=not more)
     if mask is not None:
         given = fitted_mask(mask, wanted, own={(image.shape[-2], image.shape[-1])})
         counts = given if counts is None else counts & given
     if data.mask == "otsu":
         counts = otsu_mask(scaled, counts)
     return scaled, counts
+
+
+def network_values(
+    config: Config, image: Tensor, size: tuple[int, int], *, path: Path, alone: bool = True
+) -> tuple[Tensor, Tensor | None]:
+    """Return a decoded source, C x H x W, as the network takes it, resized to (height, width).
+
+    The second tells which pixels count, as `read_source` has it. `alone` is whether one file made
+    the image: the channels of several are no colours, which nothing could convert.
+    """
+    data = config.data
+    span = data.spans[0]
+    cure = f"save it with {data.channels[0]}, or take a run trained with data.convert=true"
+    image = as_channels(
+        image, data.channels[0], convert=data.convert and alone, path=path, cure=cure
+    )
+    how = "bicubic" if data.interpolation[0] == "auto" else data.interpolation[0]
+    if span is None:
+        return to_float(resize(image, size, interpolation=how)), None
+    scaled, counts = span.to_network(image, path=path)
+    return resized(scaled, counts, size, interpolation=how)
 
 
 def _size(text: str, image: Tensor, config: Config) -> tuple[int, int]:
@@ -268,11 +279,27 @@ def write_values(
         counts: which pixels count, 1 x H x W; the others become `data.nodata`.
         carried: the source's place and resolution, for a picture of this size.
     """
-    data = config.data
-    stored = data.type.target or "uint8"
-    values = to_file_values(picture, data.spans[1], stored=stored, wanted=wanted, counts=counts)
+    values = file_values(config, picture, wanted=wanted, counts=counts)
     told = replace(carried, nodata=written_nodata(config, wanted))
     _write_samples(values, path, carried=told)
+
+
+def file_values(
+    config: Config,
+    picture: Tensor,
+    *,
+    wanted: str | None = None,
+    counts: Tensor | None = None,
+    truncate: bool = False,
+) -> np.ndarray:
+    """Return a translation, C x H x W in [-1, 1], as its file holds it; see `write_values`."""
+    if truncate:
+        shown = picture.cpu()
+        shown = shown if counts is None else torch.where(counts, shown, -1.0)
+        return to_bytes(shown, truncate=True).numpy()
+    data = config.data
+    stored = data.type.target or "uint8"
+    return to_file_values(picture, data.spans[1], stored=stored, wanted=wanted, counts=counts)
 
 
 def write_picture(picture: Tensor, path: Path) -> None:

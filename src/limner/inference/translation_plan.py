@@ -6,7 +6,7 @@ import glob
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -33,6 +33,7 @@ def plan_translation(
     *,
     out: Path,
     suffix: str = ".png",
+    tiffs: Collection[Path] = (),
     overwrite: bool = False,
     labels: bool = False,
     samples: int | None = None,
@@ -48,6 +49,7 @@ def plan_translation(
             rows stand for their first source.
         out: the folder of the results.
         suffix: of the results; see `picture_suffix`.
+        tiffs: inputs whose results are TIFF files whatever `suffix` says.
         overwrite: whether results that exist may be replaced.
         labels: of folders in the manner of Cityscapes, take the label maps alone.
         samples: results for each input, numbered from 1; None for one without a number.
@@ -70,8 +72,9 @@ def plan_translation(
     plan: dict[Path, Path] = {}
     numbers = [""] if samples is None else _numbers(samples)
     for (source, below), number in itertools.product(homes.items(), numbers):
-        name = safe_name(source.stem, at_most=NAME_BYTES - len(suffix) - len(number))
-        result = out.joinpath(*(safe_name(part) for part in below.parts), f"{name}{number}{suffix}")
+        ending = f"{number}{'.tif' if source in tiffs else suffix}"
+        name = safe_name(source.stem, at_most=NAME_BYTES - len(ending))
+        result = out.joinpath(*(safe_name(part) for part in below.parts), f"{name}{ending}")
         if result in plan:
             raise DataError(
                 f"{plan[result]} and {source} would both become {result}: translate them apart"
@@ -156,7 +159,7 @@ def check_sources(
     """
     data = config.data
     for source in sources:
-        stored = sum(header(path)[0] for path in (source, *more.get(source, ())))
+        stored = sum(header(path, windows=True)[0] for path in (source, *more.get(source, ())))
         if data.labels is not None:
             continue
         wanted = data.channels[0]
@@ -198,7 +201,7 @@ def sides_of(
     expected = data.size[1] / data.size[0]
     halves: dict[Path, Side | None] = {}
     for source in sources:
-        _, height, width = header(source)
+        _, height, width = header(source, windows=True)
         shape = width / height / expected
         if side in ("left", "right"):
             if resizes and abs(shape - 1) < _ALIKE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -187,7 +187,7 @@ class Translator:
         shape = "x".join(map(str, padded.shape))
         lack = memory_errors(
             f"translating {shape} with {self.backend}",
-            cure="take fewer or smaller pictures (--size HEIGHTxWIDTH)",
+            cure="take fewer or smaller pictures (--size HEIGHTxWIDTH), or --tiles exact or fast",
         )
         with lack, self._at_work() as network, torch.random.fork_rng(enabled=settings.dropout):
             pictures = []
@@ -245,16 +245,23 @@ class Translator:
                 return (padded,)
             code = draw_codes(1, latent, seed=self.seed) if code is None else code
             return padded, code.to(padded).expand(len(padded), -1)
+        if latent:
+            return padded, self.code_of(style, count=len(padded))
         with as_for_pictures(self.encoder, statistics="running", dropout=False) as encoder:
             style = style.to(padded)
-            if latent:
-                return padded, mean_code(encoder, style, count=len(padded))
             if instance is None:
                 raise DataError("features need an instance map of the label map's size beside it")
             style = fitted(style, source.shape[-2:]).expand(len(padded), -1, -1, -1)
             around, _ = pad_to_multiple(instance.to(padded.device), multiple, border="repeat")
             features = encoder(pad_to_multiple(style, multiple)[0], around)
         return (torch.cat([padded, features], dim=1),)
+
+    def code_of(self, style: Tensor, *, count: int = 1) -> Tensor:
+        """Return the style code of a picture for `count` sources, or of one picture each, N x L."""
+        check_style(self.config, style=True)
+        assert self.encoder is not None
+        with as_for_pictures(self.encoder, statistics="running", dropout=False) as encoder:
+            return mean_code(encoder, style.to(self._like), count=count)
 
     def _checked(self, source: Tensor) -> Tensor:
         expected = self.config.data.channels[0]
@@ -360,7 +367,7 @@ def pad_to_multiple(
     top, left = extra[0] // 2, extra[1] // 2
     if extra == (0, 0):
         return images, (0, 0)
-    continued = _BORDERS[border]
+    continued = BORDERS[border]
     rows = continued(torch.arange(-top, height + extra[0] - top), height)
     columns = continued(torch.arange(-left, width + extra[1] - left), width)
     return images[..., rows[:, None], columns[None, :]], (top, left)
@@ -375,7 +382,8 @@ def _reflected(positions: Tensor, length: int) -> Tensor:
     return torch.where(within < length, within, period - within)
 
 
-_BORDERS = {
+BORDERS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "reflect": _reflected,
     "repeat": lambda positions, length: positions.clamp(0, length - 1),
 }
+"""Which of 0 to length - 1 stands at positions beyond."""

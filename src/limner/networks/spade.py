@@ -202,6 +202,9 @@ class SPADEGenerator(nn.Module):
             for before, after in itertools.pairwise(widths)
         )
         self.last = nn.Conv2d(widths[-1], out_channels, 3, padding=1)
+        self.placed: tuple[tuple[int, int, int, int], tuple[int, int]] | None = None
+        """Where labels are a window of larger ones: its top, left, bottom and right, and the
+        height and width of the whole. A style code then begins that part of the whole's map."""
 
     def stages(self) -> list[Stage]:
         """Return the first map, the blocks and the last layer: there is nothing but a decoder."""
@@ -238,9 +241,26 @@ class SPADEGenerator(nn.Module):
             )
         # Not `unflatten`, for which ONNX has no operator.
         hidden = self.start(z).reshape(z.shape[0], -1, *self.start_size)
+        if self.placed is not None:
+            window, whole = ([side // self.multiple for side in sides] for sides in self.placed)
+            hidden = _part_of_resized(hidden, whole[0], window[0], window[2], dim=-2)
+            return _part_of_resized(hidden, whole[1], window[1], window[3], dim=-1)
         if size == self.start_size:
             return hidden
         return F.interpolate(hidden, size=size, mode="bilinear")
+
+
+def _part_of_resized(features: Tensor, length: int, begin: int, end: int, *, dim: int) -> Tensor:
+    """Resize one side of features to `length`, bilinearly, and return begin to end alone."""
+    own = features.shape[dim]
+    places = (torch.arange(begin, end, device=features.device) + 0.5) * (own / length) - 0.5
+    places = places.clamp(0, own - 1)
+    below = places.floor().long()
+    share = (places - below).to(features.dtype)
+    share = share[:, None] if dim == -2 else share
+    above = (below + 1).clamp(max=own - 1)
+    low, high = features.index_select(dim, below), features.index_select(dim, above)
+    return low * (1 - share) + high * share
 
 
 class SPADESettings(GeneratorSettings):
