@@ -170,15 +170,29 @@ def test_what_lies_in_an_unfinished_folder_is_refused_under_the_name_of_the_fold
     assert list(tmp_path.iterdir()) == []
 
 
+def test_no_file_takes_the_place_of_a_device_or_a_pipe(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to("/dev/null")
+    for path in (pipe, link):
+        with pytest.raises(FileError, match=path.name):
+            write_text(path, "text")
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert sorted(tmp_path.iterdir()) == [link, pipe]
+
+
 # Writers of other packages: into memory, or within `replacing`, and of a kind that tells.
 WRITERS = {
     "data/dataset_cache.py": {"open", "save"},  # NumPy counts what it writes
     "export/formats.py": {"save", "write_bytes"},  # within `replacing`
     "inference/translate_files.py": {"save"},  # through `write_from`
+    "inference/tiled_files.py": {"open"},  # whole rows, on the disk before the journal has them
     "networks/pretrained.py": {"open"},
     "plan/probe.py": {"open"},  # the same of a probe
     "reporting/gallery.py": {"save"},  # into a page
     "training/checkpoint.py": {"save"},  # into memory
+    "web/served_run.py": {"save", "write_bytes"},  # what was sent, in a folder of temporary files
     "cli/__init__.py": {"fdopen"},  # the details of a fault, in the folder of temporary files
     "experiments/workers.py": {"open"},  # what a training says, written by that process itself
 }

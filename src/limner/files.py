@@ -88,9 +88,12 @@ def replacing(path: Path) -> Iterator[Path]:
     What processes that were killed left in that folder is removed on the way.
 
     Raises:
-        DiskError: the disk is full, over quota, read-only or failing.
+        DiskError: the disk is full, over quota, read-only or failing. FileError: what stands there
+            is a device, a pipe or a socket, whose place no file may take.
     """
     with disk_errors(path):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise FileError(f"{path} is no file but a device or a pipe: name another path")
         path.parent.mkdir(parents=True, exist_ok=True)
         _tidy(path.parent)
         suffix = path.suffix if len(os.fsencode(path.suffix)) <= 16 else ""

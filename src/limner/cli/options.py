@@ -182,7 +182,7 @@ def say(*lines: str, aside: bool = False) -> None:
         aside: no part of the result; then on standard error.
     """
     for line in lines:
-        print(printable(line), file=sys.stderr if aside else sys.stdout, flush=True)
+        print(printable(line), file=sys.stderr if aside else sys.stdout)
 
 
 def say_table(lines: Sequence[Sequence[str]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -65,6 +66,7 @@ def serve(
 
     def announce(address: str) -> None:
         say(address)
+        sys.stdout.flush()  # whoever waits for it reads it now
         if drawn is not None:
             say(f"the page and its API ask for the token {drawn}", aside=True)
 

@@ -341,6 +341,10 @@ class Unfinished:
 
     def write(self, top: int, band: np.ndarray) -> None:
         """Write whole rows of the picture, C x rows x width, from row `top` on."""
+        with disk_errors(self.result):
+            self._write(top, band)
+
+    def _write(self, top: int, band: np.ndarray) -> None:
         planes = list(band) if self._apart else [band.transpose(1, 2, 0)]
         rows = band.shape[1]
         for number, plane in enumerate(planes):
@@ -365,8 +369,9 @@ class Unfinished:
 
     def note_row(self, number: int) -> None:
         """Make sure that a row of tiles is on the disk, and keep that it is."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with disk_errors(self.result):
+            self._file.flush()
+            os.fsync(self._file.fileno())
         self._note({"row": number})
 
     def _note(self, line: dict[str, Any]) -> None:
