@@ -162,7 +162,7 @@ def test_the_cure_for_other_statistics_works_when_followed(
     assert before.recommendation == "re-estimate"
     (short,) = [finding for finding in before.findings if finding.name == "recommendation"]
     assert main(short.cure.split()[1:]) == 0
-    after = shift(tmp_path / "runs" / "dark", tmp_path / "dark", split="val")
+    after = shift(tmp_path / "runs" / "dark-run-1", tmp_path / "dark", split="val")
     assert after.recommendation == "use"
     assert after.distance < before.distance
     assert shift(run, tmp_path / "data", split="val").recommendation == "use"
