@@ -91,6 +91,30 @@ def test_what_was_stopped_goes_on_to_the_same_bytes(
     assert len(done) == len(whole) - (stop - 1) // 4 * 4  # four tiles stand in a row
 
 
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+def test_a_stop_between_the_statistics_of_two_norms_loses_none(
+    tmp_path: Path, small_tiles: None, monkeypatch: pytest.MonkeyPatch, mode: Any
+) -> None:
+    run, source = make_run(tmp_path / "run", "generator.norm=instance"), source_of(tmp_path)
+    translator = Translator.load(run)
+    _, needs = tiled_sources(translator, [source], tiles=mode, size="original", memory=2**31)
+    assert needs is not None
+    how: Any = {"mode": mode, "needs": needs, "memory": 2**31}
+    translate_in_tiles(translator, source, tmp_path / "at-once.tif", **how)
+    noted = module.Unfinished.note_moments
+
+    def stop(self: Any, moments: Any) -> None:
+        noted(self, moments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Unfinished, "note_moments", stop)
+        with pytest.raises(KeyboardInterrupt):
+            translate_in_tiles(translator, source, tmp_path / "stopped.tif", **how)
+    translate_in_tiles(translator, source, tmp_path / "stopped.tif", **how)
+    assert (tmp_path / "stopped.tif").read_bytes() == (tmp_path / "at-once.tif").read_bytes()
+
+
 def test_what_was_begun_from_another_source_begins_anew(
     run: Path, tmp_path: Path, small_tiles: None
 ) -> None:

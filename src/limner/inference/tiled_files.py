@@ -152,7 +152,8 @@ def translate_in_tiles(
     with opened as windows:
         told = carried_from(source)
         own = windows.files[0].header
-        told = told.resized((own.height, windows.width), (windows.height, windows.width))
+        across = windows.width // config.data.factor
+        told = told.resized((own.height, across), (windows.height, windows.width))
         told = Carried({}, told.resolution) if side is not None else told
         told = replace(told, nodata=written_nodata(config, wanted_type))
         tiling = tiling_of(windows, needs, mode=mode, memory=memory)

@@ -329,16 +329,19 @@ class Tiles:
         if len(known) == len(norms) or self.tiling.whole:
             return
         if self.mode == "fast":
+            for norm in norms:  # a sample finds all at once, those known among them
+                norm.held = None
             sample, margin = self._sample()
             height, width = sample.source.shape[-2:]
             counted = (margin, margin, height - margin, width - margin)
             self._norms.place(counted, height, width)
             with self._placed((0, 0, 1, 1), whole=True), self._together():
                 _run(self.translator, sample, self._code, self._name)
-            for norm in norms:
-                norm.held = norm.moments
+            for number, norm in enumerate(norms):
+                norm.held = norm.moments if number >= len(known) else known[number]
                 assert norm.held is not None
-                yield norm.held
+                if number >= len(known):
+                    yield norm.held
             return
         boxes = list(itertools.product(self.tiling.rows, self.tiling.columns))
         for number, norm in enumerate(norms[len(known) :], start=len(known)):
