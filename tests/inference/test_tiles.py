@@ -16,7 +16,7 @@ from tiny import tiny
 from torch import Tensor
 
 from limner.config import Config, resolved
-from limner.errors import ConfigError, OutOfMemoryError
+from limner.errors import ConfigError
 from limner.inference import Translator, draw_codes
 from limner.inference.reach import reach_of
 from limner.inference.source_windows import SourceWindows, opened_source
@@ -259,7 +259,7 @@ def test_no_window_is_larger_than_memory_allows(tmp_path: Path) -> None:
         assert 0 < tiles.largest <= 300 * 300
         assert source.most_bytes <= 3 * tiles.largest
         less = int(2**27 + 40 * 40 * needs.pixel_bytes)
-        with pytest.raises(OutOfMemoryError, match="--memory"):
+        with pytest.raises(ConfigError, match="--memory"):
             tiling_of(source, needs, mode="exact", memory=less)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -160,6 +161,20 @@ def test_styles_come_from_a_seed_or_a_picture(client: TestClient) -> None:
     assert picture(client, png(MAP), run="features", style=style).shape == (32, 64, 3)
     assert "style" in refused(asked(client, png(MAP), run="features"))
     assert "style" in refused(asked(client, png(MAP), run="maps", style=style))
+
+
+def test_dropout_that_stays_on_is_drawn_by_the_seed(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "data.size=64", "generator.depth=6", "inference.dropout=true")
+    runs = named_runs([run], device="cpu", backend="eager")
+    with torch.no_grad():  # untrained weights are so small that every picture is grey
+        for weight in runs["run"]._translator.generator.parameters():
+            weight.mul_(10)
+    app = build_app(runs)
+    with client_of(app) as client:
+        source = png(noise(32, 32, 3))
+        first, again, other = (picture(client, source, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
 
 
 def test_examples_are_sources_of_the_data(client: TestClient, folders: dict[str, Path]) -> None:

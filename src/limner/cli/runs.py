@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -187,32 +188,23 @@ def translate(
     with progress("translating", len(tasks)) as advance:
         for number, (source, result) in enumerate(tasks):
             code = None if codes is None else codes[number % len(codes)][None]
-            if needs is not None and source in tiled:
-                with stages(left=True) as show:
-                    translate_in_tiles(
-                        translator,
-                        source,
-                        result,
+            with contextlib.ExitStack() as stack:
+                if needs is not None and source in tiled:
+                    show = stack.enter_context(stages(left=True))
+                    made = partial(
+                        translate_in_tiles,
                         mode=tiled[source],
                         needs=needs,
                         memory=room,
-                        style=picture,
-                        code=code,
-                        side=halves[source],
-                        instances=instances,
-                        wanted_type=as_,
-                        truncate=truncate,
-                        more=more.get(source, ()),
-                        mask=of_source.get(source),
-                        progress=lambda what, done, total: show(done, total, what),
+                        progress=lambda what, done, total, show=show: show(done, total, what),
                         tell=partial(say, aside=True),
                     )
-            else:
-                translate_file(
+                else:
+                    made = partial(translate_file, size=size)
+                made(
                     translator,
                     source,
                     result,
-                    size=size,
                     style=picture,
                     code=code,
                     side=halves[source],

@@ -15,6 +15,7 @@ from limner.errors import ConfigError
 
 def serve(
     runs: list[Path],
+    /,
     *,
     host: str = "127.0.0.1",
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 8000,
@@ -47,8 +48,6 @@ def serve(
     backend
         eager, folded (exact), bf16 (faster), onnxruntime, openvino, openvino-bf16.
     """
-    if not runs:
-        raise ConfigError("name the run to serve: limner serve RUN")
     try:
         from limner.web.server import is_loopback, new_token
         from limner.web.server import serve as serving

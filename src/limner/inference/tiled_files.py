@@ -142,7 +142,7 @@ def translate_in_tiles(
         The tiles, which tell how they were cut.
 
     Raises:
-        DataError: the picture cannot be read by windows. OutOfMemoryError: `memory` is too little.
+        DataError: the picture cannot be read by windows. ConfigError: `memory` is too little.
         LockedError: another process writes the same result. DiskError: the disk is full or fails.
     """
     config = translator.config

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from limner.config import Config
-from limner.errors import ConfigError, OutOfMemoryError
+from limner.errors import ConfigError
 from limner.inference.backends import Runtime
 from limner.inference.reach import Reach, bytes_a_pixel, reach_of
 from limner.inference.source_windows import SourceWindow, SourceWindows
@@ -226,7 +226,7 @@ def tiling_of(source: SourceWindows, needs: Needs, *, mode: Mode, memory: int) -
     """Return the tiling that computes least beside the picture within so many bytes.
 
     Raises:
-        OutOfMemoryError: not even the smallest tile fits; names what would.
+        ConfigError: not even the smallest tile fits; names what would.
     """
     multiple, halo = needs.reach.multiple, needs.halo(mode)
     height, width = padded_size(source, multiple)
@@ -244,17 +244,25 @@ def tiling_of(source: SourceWindows, needs: Needs, *, mode: Mode, memory: int) -
             if best is None or tiling.overhead < best[0]:
                 best = tiling.overhead, down, across
     if best is None:
-        smallest = min(height, multiple + 2 * halo) * min(width, multiple + 2 * halo)
-        wanted = smallest * needs.pixel_bytes + multiple * width * channels * 4
-        wanted += _READER + source.held_bytes
-        raise OutOfMemoryError(
-            f"{source.files[0].path} needs {wanted / 2**20:,.0f} MiB of memory even for the "
+        wanted = _least(source, needs, "exact"), _least(source, needs, "fast")
+        lack = wanted[0] if mode == "exact" else wanted[1]
+        fast = "--tiles fast, " if mode == "exact" and wanted[1] <= memory else ""
+        raise ConfigError(
+            f"{source.files[0].path} needs {lack / 2**20:,.0f} MiB of memory even for the "
             f"smallest tiles ({multiple} pixels and {halo} around them), and {memory / 2**20:,.0f} "
-            "MiB may be taken: give more with --memory, or "
-            + ("--tiles fast" if mode == "exact" and needs.reach.whole else "a smaller --size")
+            f"MiB may be taken: give more with --memory, {fast}or --tiles off with a smaller --size"
         )
     top, left = (height - source.height) // 2, (width - source.width) // 2
     return Tiling(height, width, top, left, best[1], best[2], halo)
+
+
+def _least(source: SourceWindows, needs: Needs, mode: Mode) -> float:
+    """Return the bytes that the smallest tiles of a picture take."""
+    multiple, halo = needs.reach.multiple, needs.halo(mode)
+    height, width = padded_size(source, multiple)
+    smallest = min(height, multiple + 2 * halo) * min(width, multiple + 2 * halo)
+    band = multiple * width * source.config.data.channels[1] * 4
+    return smallest * needs.pixel_bytes + band + _READER + source.held_bytes
 
 
 class Tiles:

@@ -317,8 +317,9 @@ def serve(
     try:
         listening = socket.create_server((host.strip("[]"), port), family=family, backlog=128)
     except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ConfigError(
-            f"{host}:{port} cannot be listened on ({error}): give another --port, 0 for a free "
+            f"{host}:{port} cannot be listened on ({reason}): give another --port, 0 for a free "
             "one, or another --host"
         ) from None
     shown = f"[{host.strip('[]')}]" if ":" in host else host
