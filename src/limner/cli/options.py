@@ -174,15 +174,16 @@ def device_kind(name: str) -> str:
     return kind
 
 
-def say(*lines: str, aside: bool = False) -> None:
+def say(*lines: str, aside: bool = False, at_once: bool = False) -> None:
     """Print lines; names from elsewhere cannot move the terminal or break a line.
 
     Args:
         lines: parts of a result, on standard output.
         aside: no part of the result; then on standard error.
+        at_once: whoever reads the output has it before the command goes on.
     """
     for line in lines:
-        print(printable(line), file=sys.stderr if aside else sys.stdout)
+        print(printable(line), file=sys.stderr if aside else sys.stdout, flush=at_once)
 
 
 def say_table(lines: Sequence[Sequence[str]]) -> None:

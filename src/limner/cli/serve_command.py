@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -64,8 +63,7 @@ def serve(
         served = named_runs(runs, device=pick_device(device), backend=backend)
 
     def announce(address: str) -> None:
-        say(address)
-        sys.stdout.flush()  # whoever waits for it reads it now
+        say(address, at_once=True)
         if drawn is not None:
             say(f"the page and its API ask for the token {drawn}", aside=True)
 
